@@ -1,0 +1,97 @@
+"""The exceptions of pytest-rag.
+
+::
+
+    RagError                     everything we raise on purpose
+    ├── UsageError               the person at the terminal can mend it; exit status 2
+    │   ├── ConfigError          [tool.pytest-rag], an option, a marker
+    │   ├── EvalSetError         one or more problems in an evalset file
+    │   └── MissingExtraError    an optional dependency is not installed
+    ├── PipelineError            the system under test could not be built or gave something unusable
+    │   └── MissingKeyError      it needs a key that is not set: the case is `not_run`
+    ├── TraceError               the instrumentation broke: no measurement can be trusted
+    └── RecordError              a run record that cannot be read
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = [
+    "ConfigError",
+    "EvalSetError",
+    "MissingExtraError",
+    "MissingKeyError",
+    "PipelineError",
+    "Problem",
+    "RagError",
+    "RecordError",
+    "TraceError",
+    "UsageError",
+]
+
+
+class RagError(Exception):
+    """The root of every exception pytest-rag raises on purpose."""
+
+
+class UsageError(RagError):
+    """Something the person at the terminal can mend: what, where, the nearest right thing."""
+
+
+class ConfigError(UsageError):
+    """A setting, an option or a marker keyword is wrong."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing that is wrong in a file.
+
+    Attributes:
+        message: What is wrong, and what to write instead.
+        path: The file as the person named it.
+        line: 1-based line, or None where a position makes no sense.
+        column: 1-based column, or None.
+    """
+
+    message: str
+    path: str
+    line: int | None = None
+    column: int | None = None
+
+    def __str__(self) -> str:
+        """Render as ``path:line:column: message``."""
+        place = [self.path, *(str(n) for n in (self.line, self.column) if n is not None)]
+        return f"{':'.join(place)}: {self.message}"
+
+
+class EvalSetError(UsageError):
+    """An evalset file cannot be used; carries every problem found, not only the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class MissingExtraError(UsageError):
+    """An optional dependency is not installed; the message says which extra brings it."""
+
+
+class PipelineError(RagError):
+    """The pipeline cannot be built, or returned something that is no answer."""
+
+
+class MissingKeyError(PipelineError):
+    """A remote model needs a key that is not set, so the case is `not_run` and not an `error`."""
+
+
+class TraceError(RagError):
+    """The instrumentation broke or saw no root span, so no figure of the case can be trusted."""
+
+
+class RecordError(UsageError):
+    """A run record is of a newer schema, truncated in the middle, or not a run record."""
