@@ -1,0 +1,61 @@
+"""LlamaIndex instrumentation → Trace: stages, calls of models, tokens; nothing is patched.
+
+One span handler and one event handler hang on LlamaIndex's root dispatcher. A context variable
+says which trace a span belongs to, so concurrent cases never mix. LlamaIndex swallows what a
+handler raises; ours keep the error in the trace, and leaving `trace` raises it.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from pytest_rag.trace.hub import HUB
+from pytest_rag.trace.model import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Trace", "trace", "untraced"]
+
+
+@functools.cache
+def _install() -> None:
+    """Hang the two handlers on LlamaIndex's root dispatcher, once a process."""
+    from llama_index_instrumentation import get_dispatcher
+
+    from pytest_rag.trace.handlers import RagEventHandler, RagSpanHandler
+
+    root = get_dispatcher()
+    root.add_span_handler(RagSpanHandler())
+    root.add_event_handler(RagEventHandler())
+
+
+@contextmanager
+def trace(*, expect_spans: bool) -> Iterator[Trace]:
+    """Trace what runs inside, in this context and the tasks and threads that copy it.
+
+    Args:
+        expect_spans: True for a LlamaIndex object: a trace without a root span is then an error.
+
+    Raises:
+        TraceError: at the end, if the measurement cannot be trusted.
+    """
+    if expect_spans or "llama_index.core" in sys.modules:
+        _install()
+    opened = Trace()
+    try:
+        with HUB.owning(opened):
+            yield opened
+    finally:
+        opened.end()
+    opened.verify(expect_spans=expect_spans)
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Keep what runs inside out of every trace, as when a pipeline is being built."""
+    with HUB.ignoring():
+        yield

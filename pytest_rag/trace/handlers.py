@@ -1,0 +1,131 @@
+"""The span and event handlers; imported only once LlamaIndex is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.llms.base import BaseLLM
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.instrumentation.events.llm import (
+    LLMChatEndEvent,
+    LLMChatStartEvent,
+    LLMCompletionEndEvent,
+    LLMCompletionStartEvent,
+)
+from llama_index.core.instrumentation.span import BaseSpan
+from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.response_synthesizers.base import BaseSynthesizer
+
+from pytest_rag.trace.hub import HUB
+
+if TYPE_CHECKING:
+    import inspect
+
+    from llama_index.core.instrumentation.events import BaseEvent
+
+    from pytest_rag.types import Stage
+
+__all__ = ["RagEventHandler", "RagSpanHandler"]
+
+_STAGES: tuple[tuple[type, Stage], ...] = (
+    (BaseEmbedding, "embed"),
+    (BaseRetriever, "retrieve"),
+    (BaseNodePostprocessor, "rerank"),
+    (BaseSynthesizer, "synthesize"),
+    (BaseLLM, "llm"),
+)
+
+
+_stage_by_class: dict[type, Stage | None] = {}
+
+
+def _stage_of(instance: object) -> Stage | None:
+    cls = instance.__class__
+    if cls not in _stage_by_class:
+        _stage_by_class[cls] = next((s for base, s in _STAGES if issubclass(cls, base)), None)
+    return _stage_by_class[cls]
+
+
+class RagSpanHandler(BaseSpanHandler[BaseSpan]):
+    """Tells the trace of each span when it opens and ends."""
+
+    def span_enter(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any | None = None,
+        parent_id: str | None = None,
+        tags: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a span opened."""
+        trace = HUB.claim(id_, parent_id)
+        if trace is not None:
+            with trace.guarded():
+                trace.enter(id_, parent_id, _stage_of(instance))
+
+    def span_exit(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any | None = None,
+        result: Any | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a span ended."""
+        trace = HUB.of_span(id_)
+        if trace is not None:
+            with trace.guarded():
+                trace.leave(id_, result)
+
+    def span_drop(
+        self,
+        id_: str,
+        bound_args: inspect.BoundArguments,
+        instance: Any | None = None,
+        err: BaseException | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Note that a span was left by an exception."""
+        trace = HUB.of_span(id_)
+        if trace is not None:
+            with trace.guarded():
+                trace.drop(id_)
+
+    def new_span(self, *args: Any, **kwargs: Any) -> None:
+        """Open no span object: the trace keeps its own."""
+
+    def prepare_to_exit_span(self, *args: Any, **kwargs: Any) -> None:
+        """Keep nothing."""
+
+    def prepare_to_drop_span(self, *args: Any, **kwargs: Any) -> None:
+        """Keep nothing."""
+
+
+class RagEventHandler(BaseEventHandler):
+    """Tells the trace of each call of a model when it starts and ends."""
+
+    def handle(self, event: BaseEvent, **kwargs: Any) -> None:
+        """Note the start or end of a model's call."""
+        trace = HUB.of_span(event.span_id)
+        if trace is None:
+            return
+        with trace.guarded():
+            if isinstance(event, LLMChatStartEvent | LLMCompletionStartEvent):
+                trace.start_call(event.span_id, "llm", _model_name(event.model_dict))
+            elif isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent):
+                trace.end_call(event.span_id, event.response)
+            elif isinstance(event, EmbeddingStartEvent):
+                trace.start_call(event.span_id, "embed", _model_name(event.model_dict))
+            elif isinstance(event, EmbeddingEndEvent):
+                trace.end_call(event.span_id, None)
+
+
+def _model_name(model: dict[str, Any]) -> str:
+    """Return the model's name, or its class's where it has none."""
+    named = (model.get(key) for key in ("model", "model_name", "class_name"))
+    return next((str(name) for name in named if name), "unknown")

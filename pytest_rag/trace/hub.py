@@ -1,0 +1,88 @@
+"""Which trace a span belongs to."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from pytest_rag.errors import TraceError
+from pytest_rag.trace.model import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["HUB"]
+
+_current: ContextVar[Trace | None] = ContextVar("pytest_rag_trace", default=None)
+_nobody = Trace()
+
+_LOST_CONTEXT = (
+    "A span ran in a thread that carries no context, so it cannot be told which of several "
+    "concurrent cases it belongs to. Start the thread with contextvars.copy_context().run, or "
+    "type --rag-concurrency=1."
+)
+
+
+class Hub:
+    """Knows the open traces and the spans of each."""
+
+    def __init__(self) -> None:
+        self._active: set[Trace] = set()
+        self._owner: dict[str, Trace] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def owning(self, trace: Trace) -> Iterator[None]:
+        """Let spans opened inside belong to ``trace``; forget them and it at the end."""
+        token = _current.set(trace)
+        with self._lock:
+            self._active.add(trace)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+            with self._lock:
+                self._active.discard(trace)
+            for span_id in trace.span_ids():
+                self._owner.pop(span_id, None)
+
+    @contextmanager
+    def ignoring(self) -> Iterator[None]:
+        """Let spans opened inside belong to no trace."""
+        token = _current.set(_nobody)
+        try:
+            yield
+        finally:
+            _current.reset(token)
+
+    def of_span(self, span_id: str | None) -> Trace | None:
+        """Return the open trace that holds a span, or None."""
+        return self._owner.get(span_id) if span_id is not None else None
+
+    def claim(self, span_id: str, parent_id: str | None) -> Trace | None:
+        """Find the trace of a new span and remember it; None where the span is none of ours."""
+        found = _current.get() or self.of_span(parent_id) or self._orphan()
+        if found is None or found not in self._active:
+            return None
+        self._owner[span_id] = found
+        return found
+
+    def _orphan(self) -> Trace | None:
+        """Give a span of a thread without context to the only open trace, or spoil them all.
+
+        The main thread is pytest's: what opens a span there is a test, not a case.
+        """
+        if threading.current_thread() is threading.main_thread():
+            return None
+        with self._lock:
+            active = list(self._active)
+        if len(active) == 1:
+            return active[0]
+        for trace in active:
+            trace.spoil(TraceError(_LOST_CONTEXT))
+        return None
+
+
+HUB = Hub()

@@ -1,0 +1,206 @@
+"""The trace of one run: spans by stage, calls of models, and the times that follow from them."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.errors import TraceError
+from pytest_rag.trace import usage
+from pytest_rag.trace.cpu import cpu_clock
+from pytest_rag.trace.intervals import Interval, length, subtract
+from pytest_rag.types import STAGES, Call, Stage, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Trace"]
+
+
+@dataclass(slots=True, eq=False)
+class _Span:
+    parent: _Span | None
+    stage: Stage | None
+    start: float
+    clock: object
+    cpu_start: float
+    end: float | None = None
+    cpu: float = 0.0
+    children: list[_Span] = field(default_factory=list)
+    call: _OpenCall | None = None
+
+    def inside_call(self) -> bool:
+        """Tell whether a span around this one is already counted as a call."""
+        above = self.parent
+        while above is not None:
+            if above.call is not None:
+                return True
+            above = above.parent
+        return False
+
+
+@dataclass(slots=True, eq=False)
+class _OpenCall:
+    stage: Stage
+    model: str
+    start: float
+
+
+class Trace:
+    """What the instrumentation saw of one run of a pipeline.
+
+    Attributes:
+        calls: Calls of models in the order they ended, without prices.
+        nodes: What the last retriever or postprocessor returned: LlamaIndex ``NodeWithScore``
+            objects, or None where none ran.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.nodes: list[Any] | None = None
+        self._error: BaseException | None = None
+        self._spans: dict[str, _Span] = {}
+        self._llm_intervals: list[Interval] = []
+        self._start = time.perf_counter()
+        self._end: float | None = None
+
+    # --- what the handlers tell -----------------------------------------------------------
+
+    @contextmanager
+    def guarded(self) -> Iterator[None]:
+        """Keep what a handler raises, which LlamaIndex would swallow."""
+        try:
+            yield
+        except Exception as error:
+            self.spoil(error)
+            raise
+
+    def spoil(self, error: Exception) -> None:
+        """Make `verify` refuse this trace; the first reason stays."""
+        self._error = self._error or error
+
+    def span_ids(self) -> list[str]:
+        """Return the ids of every span seen."""
+        return list(self._spans)
+
+    def enter(self, span_id: str, parent_id: str | None, stage: Stage | None) -> None:
+        """Note that a span opened."""
+        parent = self._spans.get(parent_id) if parent_id is not None else None
+        clock, cpu = cpu_clock()
+        span = _Span(
+            parent=parent, stage=stage, start=time.perf_counter(), clock=clock, cpu_start=cpu
+        )
+        if parent is not None:
+            parent.children.append(span)
+        self._spans[span_id] = span
+
+    def leave(self, span_id: str, result: Any = None) -> None:
+        """Note that a span ended; keeps the nodes where it was a retriever's or postprocessor's."""
+        span = self._spans[span_id]
+        span.end = time.perf_counter()
+        span.cpu = cpu_clock()[1] - span.cpu_start
+        if span.stage in ("retrieve", "rerank") and isinstance(result, list):
+            self.nodes = result
+
+    def drop(self, span_id: str) -> None:
+        """Note that a span was left by an exception; a call open on it ended without an answer."""
+        self.leave(span_id)
+        self.end_call(span_id, None)
+
+    def start_call(self, span_id: str | None, stage: Stage, model: str) -> None:
+        """Note that a model was called, unless the call stands for one already open around it."""
+        span = self._span(span_id)
+        if not span.inside_call():
+            span.call = _OpenCall(stage=stage, model=model, start=time.perf_counter())
+
+    def end_call(self, span_id: str | None, response: Any) -> None:
+        """Note a model's answer with the tokens its provider counted."""
+        span = self._span(span_id)
+        if span.call is None:
+            return
+        opened, span.call = span.call, None
+        now = time.perf_counter()
+        if opened.stage == "llm":
+            self._llm_intervals.append((opened.start, now))
+        tokens = usage.of_response(response)
+        self.calls.append(
+            Call(
+                stage=opened.stage,
+                model=tokens.model or opened.model,
+                input_tokens=tokens.input_tokens,
+                cached_input_tokens=tokens.cached_input_tokens,
+                output_tokens=tokens.output_tokens,
+                latency_ms=(now - opened.start) * 1000,
+            )
+        )
+
+    def _span(self, span_id: str | None) -> _Span:
+        if span_id is None or span_id not in self._spans:
+            raise TraceError("An event of a model's call belongs to no span.")
+        return self._spans[span_id]
+
+    # --- what comes out -------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Stop the clock."""
+        self._end = time.perf_counter()
+
+    def verify(self, *, expect_spans: bool) -> None:
+        """Refuse a measurement that cannot be trusted.
+
+        Args:
+            expect_spans: True for a LlamaIndex object, which always opens a root span.
+
+        Raises:
+            TraceError: if a handler broke, a call never ended, or no root span was seen.
+        """
+        if self._error is not None:
+            raise TraceError(f"The trace broke: {self._error}") from self._error
+        if expect_spans and not self._spans:
+            raise TraceError(
+                "The pipeline opened no LlamaIndex span, so nothing was measured. Is its class "
+                "derived from LlamaIndex's, and are `query` and `retrieve` not overridden?"
+            )
+        if any(span.call is not None for span in self._spans.values()):
+            raise TraceError("A call of a model never ended, so its tokens are unknown.")
+
+    def timing(self, *, wait_ms: float = 0.0) -> Timing:
+        """Return where the time went; call it after `end`."""
+        end = self._end if self._end is not None else time.perf_counter()
+        spans = [span for span in self._spans.values() if span.stage is not None]
+        inclusive: dict[str, list[Interval]] = {}
+        own: dict[str, list[Interval]] = {}
+        cpu: dict[str, float] = {}
+        for span in spans:
+            stage = str(span.stage)
+            whole = (span.start, span.end if span.end is not None else end)
+            inclusive.setdefault(stage, []).append(whole)
+            inner = [(c.start, c.end or end) for c in _staged_below(span)]
+            own.setdefault(stage, []).extend(subtract(whole, inner))
+            cpu[stage] = cpu.get(stage, 0.0) + _own_cpu(span)
+        if self._llm_intervals:  # a stream goes on after its span has closed
+            inclusive.setdefault("llm", []).extend(self._llm_intervals)
+            own.setdefault("llm", []).extend(self._llm_intervals)
+        return Timing(
+            latency_ms=(end - self._start) * 1000,
+            wait_ms=wait_ms,
+            stages_ms={s: length(inclusive[s]) * 1000 for s in STAGES if s in inclusive},
+            self_ms={s: length(own[s]) * 1000 for s in STAGES if s in own},
+            cpu_ms={s: max(0.0, cpu[s]) * 1000 for s in STAGES if s in cpu},
+        )
+
+
+def _staged_below(span: _Span) -> Iterator[_Span]:
+    """Yield the nearest spans below that belong to a stage."""
+    for child in span.children:
+        if child.stage is not None:
+            yield child
+        else:
+            yield from _staged_below(child)
+
+
+def _own_cpu(span: _Span) -> float:
+    """Return a span's processor seconds without those of stages inside it on the same clock."""
+    return span.cpu - sum(c.cpu for c in _staged_below(span) if c.clock == span.clock)
