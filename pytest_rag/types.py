@@ -233,7 +233,7 @@ class Observation:
     Attributes:
         query: The question.
         answer: The answer's text; None for a retriever, which gives none.
-        retrieved: Nodes in the pipeline's order.
+        retrieved: Nodes in the pipeline's order; None where it does not tell what it retrieved.
         timing: Where the time went.
         calls: Calls of models, in the order they ended.
         documents: Ids of every document the index holds, or None where the pipeline cannot tell.
@@ -245,7 +245,7 @@ class Observation:
 
     query: str
     answer: str | None
-    retrieved: tuple[Retrieved, ...]
+    retrieved: tuple[Retrieved, ...] | None
     timing: Timing
     calls: tuple[Call, ...] = ()
     documents: frozenset[str] | None = None
@@ -298,13 +298,24 @@ class Metric(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """As people write it."""
+        ...
+
     @property
-    def version(self) -> str: ...
+    def version(self) -> str:
+        """Of the definition."""
+        ...
+
     @property
-    def needs(self) -> frozenset[str]: ...
+    def needs(self) -> frozenset[str]:
+        """What a case must carry."""
+        ...
+
     @property
-    def higher_is_better(self) -> bool: ...
+    def higher_is_better(self) -> bool:
+        """Whether more is better."""
+        ...
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:
         """Compute the score; never raises for what a pipeline may legally return."""

@@ -1,0 +1,93 @@
+"""The price of a call: the project's own, then genai-prices; unknown is never free."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from pytest_rag.config import Price
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_rag.types import Call
+
+__all__ = ["LOCAL_MODELS", "Bill", "price_calls"]
+
+LOCAL_MODELS = frozenset({"wordllama"})
+"""Models that run inside this process and bill nobody."""
+
+_FREE = Price()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bill:
+    """Calls with their prices, and the sum.
+
+    Attributes:
+        calls: As given, with ``cost_usd`` filled where it is known.
+        cost_usd: Sum in US dollars; None where one call's cost is unknown.
+        reason: Why the sum is unknown, with what to type; None where it is known.
+    """
+
+    calls: tuple[Call, ...]
+    cost_usd: float | None
+    reason: str | None = None
+
+
+def price_calls(calls: Sequence[Call], prices: Mapping[str, Price]) -> Bill:
+    """Price every call; no calls cost nothing."""
+    priced = []
+    total: float | None = 0.0
+    reason: str | None = None
+    for call in calls:
+        cost, why = _cost(call, prices)
+        priced.append(replace(call, cost_usd=cost))
+        total = None if cost is None or total is None else total + cost
+        reason = reason or why
+    return Bill(calls=tuple(priced), cost_usd=total, reason=reason)
+
+
+def _cost(call: Call, prices: Mapping[str, Price]) -> tuple[float | None, str | None]:
+    if call.cost_usd is not None:
+        return call.cost_usd, None
+    own = prices.get(call.model) or (_FREE if call.model in LOCAL_MODELS else None)
+    if own == _FREE:
+        return 0.0, None
+    if call.input_tokens is None:
+        return None, f"{call.model}: the provider returned no token count"
+    if call.output_tokens is None and call.stage == "llm":
+        return None, f"{call.model}: the provider returned no count of output tokens"
+    cost = _listed(call) if own is None else _own(call, own)
+    if cost is None:
+        line = f'"{call.model}" = {{input = …, output = …}}'
+        return None, f"no price is known for {call.model!r}: add {line} to [tool.pytest-rag.prices]"
+    return cost, None
+
+
+def _own(call: Call, price: Price) -> float:
+    cached = call.cached_input_tokens or 0
+    cached_price = price.input if price.cached_input is None else price.cached_input
+    fresh = (call.input_tokens or 0) - cached
+    spent = fresh * price.input + cached * cached_price + (call.output_tokens or 0) * price.output
+    return spent / 1e6
+
+
+def _listed(call: Call) -> float | None:
+    return _from_list(
+        call.model, call.input_tokens or 0, call.cached_input_tokens or 0, call.output_tokens or 0
+    )
+
+
+@functools.lru_cache(maxsize=4096)
+def _from_list(model: str, fresh_and_cached: int, cached: int, output: int) -> float | None:
+    from genai_prices import Usage, calc_price
+
+    usage = Usage(
+        input_tokens=fresh_and_cached, cache_read_tokens=cached or None, output_tokens=output
+    )
+    try:
+        return float(calc_price(usage, model_ref=model).total_price)
+    except LookupError:
+        return None

@@ -1,0 +1,161 @@
+"""An observation, or what broke instead → the Result that goes into the record."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.checks import check, forbidden
+from pytest_rag.observe import Attempt, bill
+from pytest_rag.pipelines.factory import key_missing
+from pytest_rag.records import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_rag.config import Config
+    from pytest_rag.types import (
+        Call,
+        Case,
+        CheckResult,
+        Metric,
+        Observation,
+        Outcome,
+        Score,
+        Timing,
+    )
+
+__all__ = ["Job", "broken", "judge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One run of one case.
+
+    Attributes:
+        evalset: The evalset's name, for the record.
+        case: The case.
+        metrics: What is computed, each with its argument.
+        repeat: 0 for the first run of the case.
+    """
+
+    evalset: str
+    case: Case
+    metrics: Sequence[tuple[Metric, Any]]
+    repeat: int = 0
+
+
+def judge(job: Job, seen: Observation) -> Result:
+    """Score an observation, hold it to the case's limits and make the record of it."""
+    from pytest_rag import metrics
+
+    scores = metrics.score_all(job.metrics, job.case, seen)
+    verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
+    return Result(
+        evalset=job.evalset,
+        case=job.case.id,
+        repeat=job.repeat,
+        outcome=_outcome(verdicts),
+        query=job.case.query,
+        answer=seen.answer,
+        retrieved=_ranked(seen),
+        scores={name: _score(score) for name, score in scores.items()},
+        checks=[_verdict(verdict) for verdict in verdicts],
+        input_tokens=seen.input_tokens,
+        output_tokens=seen.output_tokens,
+        cost_usd=seen.cost_usd,
+        calls=_calls(seen.calls),
+        tags=list(job.case.tags),
+        **_times(seen.timing),
+    )
+
+
+def _outcome(verdicts: Iterable[CheckResult]) -> Outcome:
+    """Return failed where a limit was broken, error where one could not be measured."""
+    missed = [verdict for verdict in verdicts if not verdict.passed]
+    if not missed:
+        return "passed"
+    return "failed" if any(verdict.value is not None for verdict in missed) else "error"
+
+
+def broken(
+    job: Job,
+    error: BaseException,
+    config: Config,
+    attempt: Attempt | None = None,
+) -> Result:
+    """Return the record of a run that broke; what it used until then is kept."""
+    reason = key_missing(error)
+    return Result(
+        evalset=job.evalset,
+        case=job.case.id,
+        repeat=job.repeat,
+        outcome="error" if reason is None else "not_run",
+        query=job.case.query,
+        error={
+            "type": type(error).__name__,
+            "message": reason or str(error) or type(error).__name__,
+            "traceback": _traceback(error),
+        },
+        tags=list(job.case.tags),
+        **_used(attempt, config),
+    )
+
+
+def _used(attempt: Attempt | None, config: Config) -> dict[str, Any]:
+    if attempt is None or attempt.trace is None:
+        return {}
+    calls = list(attempt.trace.calls)
+    costs = bill(calls, config, opaque=not calls)
+    return {
+        "calls": _calls(costs.get("calls", ())),
+        "cost_usd": costs.get("cost_usd"),
+        **_times(attempt.trace.timing(wait_ms=attempt.wait_ms)),
+    }
+
+
+def _traceback(error: BaseException) -> str:
+    """Return the user's part of a traceback: without our own frames at its top."""
+    frames = error.__traceback__
+    while frames is not None and "pytest_rag" in frames.tb_frame.f_globals.get("__name__", ""):
+        frames = frames.tb_next
+    lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+    return "".join(lines).rstrip()
+
+
+def _times(timing: Timing) -> dict[str, Any]:
+    return {
+        "latency_ms": round(timing.latency_ms, 3),
+        "wait_ms": round(timing.wait_ms, 3),
+        **{
+            name: {stage: round(ms, 3) for stage, ms in getattr(timing, name).items()}
+            for name in ("stages_ms", "self_ms", "cpu_ms")
+        },
+    }
+
+
+def _calls(calls: Iterable[Call]) -> list[dict[str, Any]]:
+    return [{**asdict(call), "latency_ms": round(call.latency_ms, 3)} for call in calls]
+
+
+def _ranked(seen: Observation) -> list[dict[str, Any]] | None:
+    if seen.retrieved is None:
+        return None
+    return [
+        {"id": node.id, "rank": rank, "score": node.score, "node": node.node}
+        for rank, node in enumerate(seen.retrieved, 1)
+    ]
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {"value": score.value, "reason": score.reason, "version": score.version}
+
+
+def _verdict(verdict: CheckResult) -> dict[str, Any]:
+    return {
+        **asdict(verdict.limit),
+        "value": verdict.value,
+        "passed": verdict.passed,
+        "reason": verdict.reason,
+    }

@@ -1,0 +1,105 @@
+"""LlamaIndex nodes → the documents people name in gold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pytest_rag.errors import PipelineError
+from pytest_rag.registry import did_you_mean
+from pytest_rag.types import Retrieved
+
+__all__ = ["from_mapping", "from_node"]
+
+_SECTION_KEYS = ("sections", "section", "anchor")
+_PAGE_KEYS = ("page_label", "page_number", "page")
+
+
+def from_node(scored: Any, document_key: str | None) -> Retrieved:
+    """Map a LlamaIndex ``NodeWithScore`` (or bare node) to its document.
+
+    Args:
+        scored: The node.
+        document_key: Metadata key that names the document; None for ``ref_doc_id``, and the
+            node's own id where it has no source.
+
+    Raises:
+        PipelineError: if ``document_key`` is set and the node's metadata lacks it.
+    """
+    node = getattr(scored, "node", scored)
+    metadata = dict(node.metadata)
+    score = getattr(scored, "score", None)
+    return Retrieved(
+        id=_document_id(node, metadata, document_key),
+        node=str(node.node_id),
+        score=None if score is None else float(score),
+        text=node.get_content(),
+        sections=_words(metadata, _SECTION_KEYS),
+        pages=_words(metadata, _PAGE_KEYS),
+        span=_span(getattr(node, "start_char_idx", None), getattr(node, "end_char_idx", None)),
+        metadata=metadata,
+    )
+
+
+def _document_id(node: Any, metadata: Mapping[str, Any], document_key: str | None) -> str:
+    if document_key is None:
+        return str(node.ref_doc_id or node.node_id)
+    if document_key not in metadata:
+        raise PipelineError(
+            f"A retrieved node has no metadata {document_key!r}, which document_key in "
+            f"[tool.pytest-rag] names.{did_you_mean(document_key, map(str, metadata))}"
+        )
+    return str(metadata[document_key])
+
+
+_MAPPING_KEYS = frozenset({"id", "score", "text", "node", "section", "page", "span", "metadata"})
+
+
+def from_mapping(entry: Any, place: int) -> Retrieved:
+    """Read one entry of a callable's ``retrieved`` list.
+
+    Raises:
+        PipelineError: if it is no mapping, has no id, or has an unknown key.
+    """
+    where = f"retrieved[{place}] of the pipeline's answer"
+    if not isinstance(entry, Mapping):
+        raise PipelineError(f"{where} is {entry!r:.80}, not a mapping with an 'id'.")
+    for key in entry:
+        if key not in _MAPPING_KEYS:
+            raise PipelineError(f"{where} has a key {key!r}.{did_you_mean(key, _MAPPING_KEYS)}")
+    if not isinstance(entry.get("id"), str) or not entry["id"]:
+        raise PipelineError(f"{where} has no 'id': the document's id, a text.")
+    metadata = entry.get("metadata") or {}
+    return Retrieved(
+        id=entry["id"],
+        node=str(entry.get("node", f"{entry['id']}[{place}]")),
+        score=_score(entry.get("score"), where),
+        text=str(entry.get("text") or ""),
+        sections=_words(entry, ("section",)),
+        pages=_words(entry, ("page",)),
+        span=_span(*(entry.get("span") or (None, None))),
+        metadata=dict(metadata),
+    )
+
+
+def _score(value: Any, where: str) -> float | None:
+    if value is None:
+        return None
+    try:
+        score = float(value)
+    except (TypeError, ValueError):
+        raise PipelineError(f"{where} has the score {value!r:.60}, not a number.") from None
+    if score != score:
+        raise PipelineError(f"{where} has the score NaN.")
+    return score
+
+
+def _words(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, ...]:
+    value = next((metadata[key] for key in keys if metadata.get(key) is not None), ())
+    if isinstance(value, list | tuple | set):
+        return tuple(str(word) for word in value)
+    return (str(value),)
+
+
+def _span(start: Any, end: Any) -> tuple[int, int] | None:
+    return None if start is None or end is None else (int(start), int(end))

@@ -1,0 +1,159 @@
+"""Whatever a pipeline returns → answer, retrieved documents and usage."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pytest_rag.errors import PipelineError
+from pytest_rag.pipelines.nodes import from_mapping, from_node
+from pytest_rag.registry import did_you_mean
+from pytest_rag.types import Call, Retrieved
+
+__all__ = ["Reply", "finish", "finish_async", "read"]
+
+_KEYS = frozenset({"answer", "retrieved", "usage"})
+_USAGE_KEYS = frozenset(
+    {"model", "input_tokens", "cached_input_tokens", "output_tokens", "cost_usd"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a pipeline said.
+
+    Attributes:
+        answer: Its text, or None for a retriever.
+        retrieved: Nodes in the pipeline's order; None where the reply does not carry them.
+        call: What the pipeline says it used, or None.
+    """
+
+    answer: str | None
+    retrieved: tuple[Retrieved, ...] | None
+    call: Call | None = None
+
+
+def finish(raw: Any) -> Any:
+    """Read a synchronous stream to its end; anything else is returned as it is."""
+    generator = getattr(raw, "response_gen", None) if _is_stream(raw) else None
+    if generator is None:
+        return raw
+    if hasattr(raw, "get_response"):
+        return raw.get_response()
+    for _ in generator:  # a streaming chat response gathers its text as it is read
+        pass
+    return raw
+
+
+async def finish_async(raw: Any) -> Any:
+    """Await what can be awaited and read a stream to its end."""
+    if inspect.isawaitable(raw):
+        raw = await raw
+    if not _is_stream(raw):
+        return raw
+    if hasattr(raw, "get_response"):
+        response = raw.get_response()
+        return await response if inspect.isawaitable(response) else response
+    async for _ in raw.async_response_gen():
+        pass
+    return raw
+
+
+def _is_stream(raw: Any) -> bool:
+    return "Streaming" in type(raw).__name__ and hasattr(raw, "source_nodes")
+
+
+def read(raw: Any, document_key: str | None) -> Reply:
+    """Read a pipeline's finished result.
+
+    Args:
+        raw: A LlamaIndex response, a text, a list of nodes, or a mapping
+            ``{"answer": str, "retrieved": [{"id": str, "score": float, "text": str}],
+            "usage": {…}}``.
+        document_key: Metadata key that names a node's document, or None.
+
+    Raises:
+        PipelineError: for anything else; says what came and what is expected.
+    """
+    if isinstance(raw, str):
+        return Reply(answer=raw, retrieved=None)
+    if isinstance(raw, Mapping):
+        return _from_mapping(raw)
+    if isinstance(raw, list | tuple) and all(_is_node(entry) for entry in raw):
+        return Reply(answer=None, retrieved=tuple(from_node(n, document_key) for n in raw))
+    if "llama_index.core" in sys.modules:
+        found = _from_llama_index(raw, document_key)
+        if found is not None:
+            return found
+    raise PipelineError(
+        f"The pipeline returned {type(raw).__name__} {raw!r:.80}. Expected a LlamaIndex response, "
+        'a text, or a mapping {"answer": …, "retrieved": [{"id": …, "score": …, "text": …}]}.'
+    )
+
+
+def _is_node(entry: Any) -> bool:
+    return hasattr(getattr(entry, "node", entry), "ref_doc_id")
+
+
+def _from_mapping(raw: Mapping[Any, Any]) -> Reply:
+    for key in raw:
+        if key not in _KEYS:
+            raise PipelineError(
+                f"The pipeline's answer has a key {key!r}.{did_you_mean(str(key), _KEYS)}"
+            )
+    answer, retrieved = raw.get("answer"), raw.get("retrieved")
+    if answer is not None and not isinstance(answer, str):
+        raise PipelineError(f"'answer' of the pipeline's answer is {answer!r:.80}, not a text.")
+    if answer is None and retrieved is None:
+        raise PipelineError("The pipeline's answer has neither 'answer' nor 'retrieved'.")
+    if retrieved is not None and not isinstance(retrieved, list | tuple):
+        raise PipelineError(f"'retrieved' of the pipeline's answer is {retrieved!r:.80}, no list.")
+    return Reply(
+        answer=answer,
+        retrieved=None
+        if retrieved is None
+        else tuple(from_mapping(entry, place) for place, entry in enumerate(retrieved)),
+        call=None if raw.get("usage") is None else _call(raw["usage"]),
+    )
+
+
+def _call(used: Any) -> Call:
+    if not isinstance(used, Mapping):
+        raise PipelineError(f"'usage' of the pipeline's answer is {used!r:.80}, not a mapping.")
+    for key, value in used.items():
+        if key not in _USAGE_KEYS:
+            raise PipelineError(
+                f"'usage' of the pipeline's answer has a key {key!r}."
+                f"{did_you_mean(str(key), _USAGE_KEYS)}"
+            )
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+        if key != "model" and value is not None and not is_number:
+            raise PipelineError(f"usage.{key} of the pipeline's answer is {value!r:.60}.")
+    model = str(used.get("model") or "unknown")
+    return Call(stage="llm", **{**used, "model": model})
+
+
+def _from_llama_index(raw: Any, document_key: str | None) -> Reply | None:
+    """Read a query engine's, chat engine's, LLM's or agent's response."""
+    nodes = getattr(raw, "source_nodes", None)
+    if nodes is not None and hasattr(raw, "response"):
+        retrieved = tuple(from_node(node, document_key) for node in nodes)
+        return Reply(answer=_plain(raw.response), retrieved=retrieved)
+    for attribute in ("message", "response"):  # ChatResponse; AgentOutput
+        content = getattr(getattr(raw, attribute, None), "content", None)
+        if isinstance(content, str):
+            return Reply(answer=content, retrieved=None)
+    text = getattr(raw, "text", None)  # CompletionResponse
+    if isinstance(text, str) and hasattr(raw, "raw"):
+        return Reply(answer=text, retrieved=None)
+    return None
+
+
+def _plain(response: Any) -> str:
+    """Return an answer's text; a structured one is its JSON."""
+    if hasattr(response, "model_dump_json"):
+        return str(response.model_dump_json())
+    return "" if response is None else str(response)

@@ -1,0 +1,302 @@
+"""Run record ↔ JSON lines: one header, one result a case and repeat, one footer."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import tempfile
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Self
+
+from pytest_rag.errors import RecordError
+from pytest_rag.redact import redact
+from pytest_rag.types import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_rag.types import Outcome
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Result",
+    "Run",
+    "RunWriter",
+    "header",
+    "read",
+    "write_atomically",
+]
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """One run of one case, as plain values that JSON knows.
+
+    Attributes:
+        evalset: The evalset's name; the test file for questions asked from Python.
+        case: The case's id.
+        repeat: 0 for the first run of the case, then 1, 2, …
+        outcome: ``passed``, ``failed``, ``error`` or ``not_run``.
+        query: The question.
+        answer: The pipeline's answer, or None.
+        retrieved: ``[{id, rank, score, node}]``, rank from 1; None where nothing is known.
+        scores: ``{metric: {value, reason, version}}``.
+        checks: ``[{metric, min, max, argument, value, passed, reason}]``.
+        stages_ms: Inclusive milliseconds by stage.
+        self_ms: Milliseconds by stage without the stages inside it.
+        cpu_ms: Processor milliseconds by stage without the stages inside it.
+        latency_ms: Service time; None where the pipeline never ran.
+        wait_ms: Time before that.
+        calls: ``[{stage, model, input_tokens, …, cost_usd, latency_ms, origin}]``.
+        input_tokens: Of the language model's calls, or None where unknown.
+        output_tokens: Likewise.
+        cost_usd: US dollars, or None where unknown.
+        error: ``{type, message, traceback}``, or None.
+        tags: The case's tags.
+    """
+
+    evalset: str
+    case: str
+    repeat: int = 0
+    outcome: Outcome
+    query: str
+    answer: str | None = None
+    retrieved: list[dict[str, Any]] | None = None
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    checks: list[dict[str, Any]] = field(default_factory=list)
+    stages_ms: dict[str, float] = field(default_factory=dict)
+    self_ms: dict[str, float] = field(default_factory=dict)
+    cpu_ms: dict[str, float] = field(default_factory=dict)
+    latency_ms: float | None = None
+    wait_ms: float | None = None
+    calls: list[dict[str, Any]] = field(default_factory=list)
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+    error: dict[str, str] | None = None
+    tags: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str, int]:
+        """What identifies the result in a run."""
+        return self.evalset, self.case, self.repeat
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the result as a record line's mapping, secrets redacted."""
+        values = {name: redact(getattr(self, name)) for name in self.__slots__}
+        return {"kind": "result", **values}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> Self:
+        """Read a record line's mapping; keys of a later minor version are dropped."""
+        return cls(**{name: line[name] for name in cls.__slots__ if name in line})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run record in memory.
+
+    Attributes:
+        header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``.
+        results: The last one of each case and repeat, in the order they were made.
+        footer: ``{ended, outcomes, complete}``, or None where the run was cut short.
+    """
+
+    header: Mapping[str, Any]
+    results: tuple[Result, ...]
+    footer: Mapping[str, Any] | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything that was declared was run to the end."""
+        return self.footer is not None and bool(self.footer.get("complete"))
+
+
+def header(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """Return a new run's header; `evalsets` is filled in by the one who runs them."""
+    return {
+        "kind": "header",
+        "schema_version": SCHEMA_VERSION,
+        "run_id": uuid.uuid4().hex,
+        "started": _now(),
+        "git": _git(root),
+        "versions": _versions(),
+        "machine": {
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+        },
+        "config": redact(dict(config)),
+        "evalsets": {},
+    }
+
+
+def footer(results: Iterable[Result], *, complete: bool) -> dict[str, Any]:
+    """Return a run's footer: when it ended, counts by outcome, whether anything is missing."""
+    counts = Counter(result.outcome for result in results)
+    return {
+        "kind": "footer",
+        "ended": _now(),
+        "outcomes": {outcome: counts[outcome] for outcome in OUTCOMES},
+        "complete": complete,
+    }
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _versions() -> dict[str, str | None]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for name in ("pytest-rag", "pytest", "llama-index-core"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _git(root: Path) -> dict[str, Any] | None:
+    """Return commit and whether the tree has changes; None outside git."""
+    try:
+        done = subprocess.run(
+            ["git", "status", "--porcelain=v2", "--branch"],  # noqa: S607
+            cwd=root,
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = done.stdout.splitlines()
+    commit = next((x.split()[-1] for x in lines if x.startswith("# branch.oid ")), None)
+    return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
+
+
+class RunWriter:
+    """Writes a run as it is made: every line is flushed, so a crash loses nothing paid for.
+
+    Lines go to the file itself, or to ``RUN.jsonl.part`` beside it where a record is there
+    already. When the record is closed, header, results and footer replace the file in one step.
+
+    Attributes:
+        path: The record.
+        stream: Where the lines go until then.
+        head: The header; what is put in it before `close` is written with it.
+    """
+
+    def __init__(self, path: Path, head: dict[str, Any]) -> None:
+        self.path = path
+        self.head = head
+        self.stream = path.with_name(f"{path.name}.part") if path.exists() else path
+        self._results: dict[tuple[str, str, int], Result] = {}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: IO[str] = self.stream.open("w", encoding="utf-8", newline="\n")
+        self._line(head)
+
+    def add(self, result: Result) -> None:
+        """Append a result; a later one of the same case and repeat takes its place."""
+        self._results[result.key] = result
+        self._line(result.to_dict())
+
+    def close(self, *, complete: bool, cut_short: bool = False) -> Path:
+        """Write the footer, put everything in its place and return where that is.
+
+        Args:
+            complete: Whether everything that was declared was run.
+            cut_short: True after an interrupt or ``-x``: a record that was there is then left
+                as it is, and this one stays beside it.
+        """
+        self._file.close()
+        lines = [
+            self.head,
+            *(result.to_dict() for result in self._results.values()),
+            footer(self._results.values(), complete=complete),
+        ]
+        target = self.stream if cut_short else self.path
+        write_atomically(target, "".join(dumps(line) + "\n" for line in lines))
+        if target != self.stream:
+            self.stream.unlink(missing_ok=True)
+        return target
+
+    def _line(self, line: Mapping[str, Any]) -> None:
+        self._file.write(dumps(line) + "\n")
+        self._file.flush()
+
+
+def dumps(line: Mapping[str, Any]) -> str:
+    """Write one line; NaN and infinities are refused."""
+    return json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file in one step: a kill leaves the old one or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read(path: Path) -> Run:
+    """Read a run record; a torn last line, as a crash leaves it, is dropped.
+
+    Raises:
+        RecordError: if the file is missing, is no run record, is broken before its last line, or
+            was written by a newer pytest-rag.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordError(f"{path} cannot be read: {error}") from error
+    parsed = list(_parse(path, lines))
+    if not parsed or parsed[0].get("kind") != "header":
+        raise RecordError(f"{path} is no run record: its first line is no header.")
+    head = parsed[0]
+    if head.get("schema_version") != SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has schema_version {head.get('schema_version')!r}; this pytest-rag reads "
+            f"{SCHEMA_VERSION}. Upgrade: pip install -U pytest-rag"
+        )
+    results = {r.key: r for r in (Result.from_dict(x) for x in parsed if x["kind"] == "result")}
+    foot = next((line for line in parsed if line["kind"] == "footer"), None)
+    return Run(header=head, results=tuple(results.values()), footer=foot)
+
+
+def _parse(path: Path, lines: list[str]) -> Iterable[dict[str, Any]]:
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError:
+            if number == len(lines):  # no newline behind it: torn off by a crash
+                return
+            raise RecordError(f"{path}:{number}: this line is no JSON.") from None
+        if not isinstance(value, dict) or "kind" not in value:
+            raise RecordError(f"{path}:{number}: this line is no part of a run record.")
+        yield value

@@ -1,0 +1,57 @@
+"""Takes secrets out of everything that is written."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["redact"]
+
+_MARK = "[redacted]"
+_PATTERNS = (
+    re.compile(
+        r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?)(?:(?:bearer|basic|token)\s+)?[^\s\"',}]+"
+    ),
+    re.compile(r"(?i)(\bbearer\s+)[A-Za-z0-9._~+/=-]{8,}"),
+    re.compile(r"(?i)(\b(?:api|secret|access)[_-]?key[\"']?\s*[:=]\s*[\"']?)[^\s\"',}&]{4,}"),
+    re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat)[-_][A-Za-z0-9_-]{16,}"),
+    re.compile(r"(://)[^/\s:@]+:[^/\s@]+(?=@)"),
+)
+_SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$")
+_SHORTEST = 8
+
+
+def redact(value: Any) -> Any:
+    """Return a plain JSON value with keys, tokens and passwords replaced.
+
+    Gone are authorisation headers, values that look like a provider's key, passwords in URLs,
+    and the value of every environment variable whose name ends in KEY, TOKEN, SECRET or PASSWORD.
+    """
+    return _redact(value, _secrets())
+
+
+def _redact(value: Any, secrets: Sequence[str]) -> Any:
+    if isinstance(value, str):
+        return _text(value, secrets) if len(value) >= _SHORTEST else value
+    if isinstance(value, dict):
+        return {key: _redact(inner, secrets) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_redact(inner, secrets) for inner in value]
+    return value
+
+
+def _text(text: str, secrets: Sequence[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, _MARK)
+    for pattern in _PATTERNS:
+        text = pattern.sub(rf"\g<1>{_MARK}", text)
+    return text
+
+
+def _secrets() -> list[str]:
+    values = {v for name, v in os.environ.items() if _SECRET_NAME.search(name)}
+    return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)
