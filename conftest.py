@@ -1,0 +1,3 @@
+"""For every run in this repository."""
+
+pytest_plugins = ["pytester"]

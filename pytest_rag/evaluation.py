@@ -1,0 +1,152 @@
+"""An evalset and a pipeline → the jobs to run; shared by the plugin and the command line."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag import metrics
+from pytest_rag.checks import BUDGETS
+from pytest_rag.errors import MissingKeyError, PipelineError
+from pytest_rag.judge import Job, broken
+from pytest_rag.pipelines.adapters import Pipeline, adapt
+from pytest_rag.pipelines.factory import build, key_missing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pytest_rag.config import Config
+    from pytest_rag.loop import LoopThread
+    from pytest_rag.records import Result
+    from pytest_rag.runner import Runner
+    from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec
+
+__all__ = ["build_pipeline", "fingerprint", "jobs_of", "outcome_of", "run_evalset", "with_repeat"]
+
+
+def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
+    """Return one job a repeat of a case, with every metric that the case can be given.
+
+    Those are the metrics of its own checks, of the evalset's gate, and the configured ones.
+    """
+    chosen: dict[str, tuple[Metric, Any]] = {}
+    for limit in case.checks:
+        if limit.metric not in BUDGETS:
+            chosen[limit.metric] = (metrics.get(limit.metric), limit.argument)
+    gated = (limit.metric for limit in evalset.gate)
+    for name in (*gated, *config.metrics):
+        if name in chosen or name in BUDGETS or name == "passed":
+            continue
+        metric = metrics.get(name)
+        if metrics.lacking(metric, case, None) is None:
+            chosen[name] = (metric, None)
+    plan = tuple(chosen.values())
+    return [
+        Job(evalset=evalset.name, case=case, metrics=plan, repeat=number)
+        for number in range(case.repeat)
+    ]
+
+
+def with_repeat(case: Case, repeat: int | None) -> Case:
+    """Return the case run ``repeat`` times, the share that must pass kept; None changes nothing."""
+    if repeat is None or repeat == case.repeat:
+        return case
+    share = case.min_pass / case.repeat
+    return replace(case, repeat=repeat, min_pass=max(1, math.ceil(share * repeat - 1e-9)))
+
+
+def build_pipeline(
+    spec: PipelineSpec, evalset: EvalSet, config: Config, loop: LoopThread
+) -> Pipeline:
+    """Build and adapt the pipeline an evalset names; an async factory runs on the session's loop.
+
+    Raises:
+        MissingKeyError: if it needs a key that is not set.
+        PipelineError: if it is not there or is no pipeline.
+        Exception: whatever the factory raises.
+    """
+    target = build(spec, base=evalset.path.parent, root=config.root)
+    if inspect.isawaitable(target):
+        target = loop.submit(_await(target)).result()
+    try:
+        return adapt(target, config.document_key)
+    except PipelineError as error:
+        raise PipelineError(f"{spec.factory or 'local'}: {error}") from error
+
+
+async def _await(target: Any) -> Any:
+    try:
+        return await target
+    except Exception as error:
+        reason = key_missing(error)
+        if reason is not None:
+            raise MissingKeyError(reason) from error
+        raise
+
+
+def outcome_of(case: Case, results: Iterable[Result]) -> str:
+    """Return the outcome of a case over its repeats: passed where ``min_pass`` of them did."""
+    outcomes = [result.outcome for result in results]
+    if outcomes.count("passed") >= case.min_pass:
+        return "passed"
+    return next(kind for kind in ("failed", "error", "not_run") if kind in outcomes)
+
+
+def run_evalset(
+    evalset: EvalSet, runner: Runner, pipeline: Pipeline | None = None
+) -> Iterator[Result]:
+    """Run every case and yield each result in the order of the file, as soon as it is there.
+
+    A pipeline that cannot be built gives every case an ``error`` or ``not_run`` result.
+
+    Args:
+        evalset: What to run.
+        runner: Runs it; its ``config`` counts.
+        pipeline: The system under test; None for the one the evalset names.
+
+    Raises:
+        PipelineError: if there is no pipeline.
+    """
+    config = runner.config
+    jobs = [job for case in evalset.cases for job in jobs_of(evalset, case, config)]
+    if pipeline is None:
+        if evalset.pipeline is None:
+            raise PipelineError(
+                f"{evalset.path} names no pipeline. Add `pipeline: package.module:factory`, or run "
+                "it with pytest and a `rag_pipeline` fixture."
+            )
+        try:
+            pipeline = build_pipeline(evalset.pipeline, evalset, config, runner.loop)
+        except Exception as error:  # noqa: BLE001 - becomes the record of every case
+            yield from (broken(job, error, config) for job in jobs)
+            return
+    for future in runner.start(pipeline, jobs):
+        yield runner.result(future)
+
+
+def fingerprint(evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, str | None]:
+    """Return hashes of what a score depends on: cases, qrels, pipeline parameters, corpus."""
+    return {
+        "cases": _digest([(c.id, c.query, c.answers, c.answerable) for c in evalset.cases]),
+        "qrels": _digest([(c.id, sorted(c.relevant.items())) for c in evalset.cases]),
+        "pipeline": _digest(
+            None
+            if evalset.pipeline is None
+            else (evalset.pipeline.factory, sorted(evalset.pipeline.params.items()))
+        ),
+        "corpus": None if pipeline is None else _corpus(pipeline),
+    }
+
+
+def _corpus(pipeline: Pipeline) -> str | None:
+    if pipeline.fingerprint is not None:
+        return pipeline.fingerprint
+    return None if pipeline.documents is None else _digest(sorted(pipeline.documents))
+
+
+def _digest(value: object) -> str:
+    import hashlib
+
+    return hashlib.sha256(repr(value).encode()).hexdigest()[:16]

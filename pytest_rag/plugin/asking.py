@@ -1,0 +1,250 @@
+"""What the `rag` fixture gives a Python test."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_rag import metrics
+from pytest_rag.checks import BUDGETS, check, forbidden
+from pytest_rag.errors import MissingKeyError, UsageError
+from pytest_rag.evalset import limits
+from pytest_rag.evaluation import jobs_of
+from pytest_rag.judge import judge
+from pytest_rag.observe import observe
+from pytest_rag.pipelines.adapters import adapt
+from pytest_rag.pipelines.factory import key_missing
+from pytest_rag.plugin.markers import budget_of
+from pytest_rag.types import Case, EvalSet, Limit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_rag.config import Config
+    from pytest_rag.pipelines.adapters import Pipeline
+    from pytest_rag.plugin.markers import Parameter
+    from pytest_rag.plugin.session import RagSession
+    from pytest_rag.records import Result
+    from pytest_rag.types import CheckResult, Observation
+
+__all__ = ["Rag"]
+
+
+@dataclass(slots=True)
+class _Asked:
+    case: Case
+    seen: Observation
+
+
+class Rag:
+    """Asks the pipeline questions and holds the answers to limits.
+
+    Attributes:
+        case: The case of a test marked ``rag(evalset=…)``; None without.
+        observations: Everything observed so far in this test.
+    """
+
+    def __init__(
+        self,
+        request: pytest.FixtureRequest,
+        session: RagSession,
+        config: Config,
+        parameter: Parameter | None,
+    ) -> None:
+        self.case = None if parameter is None else parameter.case
+        self._parameter = parameter
+        self._request = request
+        self._session = session
+        self._config = config
+        self._asked: list[_Asked] = []
+        self._pipeline: Pipeline | None = None
+
+    @property
+    def observations(self) -> tuple[Observation, ...]:
+        """Everything observed so far in this test, in order."""
+        return tuple(asked.seen for asked in self._asked)
+
+    def ask(
+        self,
+        query: str | None = None,
+        *,
+        relevant: Mapping[str, int] | Sequence[str] = (),
+        answer: str | Sequence[str] = (),
+        forbidden: Sequence[str] = (),
+        filters: Mapping[str, Any] | None = None,
+        answerable: bool = True,
+    ) -> Observation:
+        """Ask the pipeline one question.
+
+        Args:
+            query: The question; the marked test's case where it is left out.
+            relevant: Gold documents, with grades or without.
+            answer: Reference answers.
+            forbidden: Documents or globs that must not be retrieved.
+            filters: Metadata filters for the retriever.
+            answerable: False where a refusal is right.
+
+        Raises:
+            pytest.UsageError: if there is neither a query nor a case.
+            Exception: whatever the pipeline raises.
+        """
+        if query is None and self.case is not None:
+            case = self.case
+        elif query is None:
+            raise pytest.UsageError(
+                "rag.ask() needs a query, or a test marked @pytest.mark.rag(evalset=…)."
+            )
+        else:
+            case = Case(
+                id=f"{self._request.node.name}-{len(self._asked) + 1}",
+                query=query,
+                answers=(answer,) if isinstance(answer, str) else tuple(answer),
+                relevant=_graded(relevant),
+                forbidden=tuple(forbidden),
+                filters=filters or {},
+                answerable=answerable,
+            )
+        return self._observe(case)
+
+    __call__ = ask
+
+    def check(
+        self,
+        observation: Observation | None = None,
+        checks: Mapping[str, Any] | None = None,
+        /,
+        **more: Any,
+    ) -> dict[str, float | None]:
+        """Hold an observation to limits; the case's own and those given, as in YAML.
+
+        ``rag.check(seen, {"nDCG@10": 0.8, "contains": "five"}, latency_ms=2000)``
+
+        Args:
+            observation: What to check; the last one where it is left out.
+            checks: Limits by metric name.
+            more: Further limits whose names are Python names.
+
+        Returns:
+            The value of every limit that was checked.
+
+        Raises:
+            AssertionError: if one does not hold, with all that do not.
+            pytest.UsageError: for an unknown metric or a value of the wrong kind.
+        """
+        asked = self._find(observation)
+        given = self._limits({**(checks or {}), **more})
+        names = {limit.metric for limit in given}
+        kept = tuple(limit for limit in asked.case.checks if limit.metric not in names)
+        asked.case = replace(asked.case, checks=(*kept, *given))
+        verdicts = self._verdicts(asked)
+        _raise(asked, verdicts)
+        return {verdict.limit.metric: verdict.value for verdict in verdicts}
+
+    def score(self, metric: str, observation: Observation | None = None) -> float | None:
+        """Return one score of an observation, by default the last; None if it has none.
+
+        Raises:
+            pytest.UsageError: for an unknown metric.
+        """
+        asked = self._find(observation)
+        limit = self._limits({metric: 0})[0]
+        found = metrics.score_all([(metrics.get(limit.metric), None)], asked.case, asked.seen)
+        return found[metric].value
+
+    # --- for the plugin ---
+
+    def hold(self) -> None:
+        """Hold every observation to the test's budget.
+
+        Raises:
+            AssertionError: if one breaks it.
+        """
+        ceilings = [Limit(metric=n, max=float(v)) for n, v in budget_of(self._request.node).items()]
+        for asked in self._asked if ceilings else ():
+            asked.case = replace(asked.case, checks=(*asked.case.checks, *ceilings))
+            _raise(asked, check(ceilings, {}, asked.seen))
+
+    def take(self) -> list[Result]:
+        """Return the record of everything asked, once."""
+        asked, self._asked = self._asked, []
+        name = self._request.node.nodeid.partition("::")[0]
+        evalset = EvalSet(name=name, path=self._request.path, cases=())
+        if self._parameter is not None:
+            evalset = self._parameter.evalset
+        results = []
+        for number, each in enumerate(asked):
+            job = jobs_of(evalset, replace(each.case, repeat=1), self._config)[0]
+            results.append(judge(replace(job, repeat=number if self._parameter else 0), each.seen))
+        return results
+
+    # --- inside ---
+
+    def _observe(self, case: Case) -> Observation:
+        runner = self._session.runner(self._config)
+        pipeline = self._pipeline_under_test()
+        asking = observe(pipeline, case.query, case.filters, self._config)
+        try:
+            seen = runner.loop.submit(asking).result(timeout=case.timeout_s)
+        except Exception as error:
+            reason = key_missing(error)
+            if reason is not None:
+                pytest.skip(reason)
+            raise
+        self._asked.append(_Asked(case, seen))
+        return seen
+
+    def _pipeline_under_test(self) -> Pipeline:
+        """Return the evalset's pipeline, or the fixture's."""
+        if self._pipeline is None:
+            try:
+                self._pipeline = self._build()
+            except MissingKeyError as error:
+                pytest.skip(str(error))
+        return self._pipeline
+
+    def _build(self) -> Pipeline:
+        evalset = None if self._parameter is None else self._parameter.evalset
+        if evalset is None or evalset.pipeline is None:
+            target = self._request.getfixturevalue("rag_pipeline")
+            return adapt(target, self._config.document_key)
+        return self._session.pipeline_of(evalset, self._config)
+
+    def _find(self, observation: Observation | None) -> _Asked:
+        if not self._asked:
+            raise pytest.UsageError("Nothing was asked yet: call rag.ask(…) first.")
+        if observation is None:
+            return self._asked[-1]
+        return next(asked for asked in self._asked if asked.seen is observation)
+
+    def _limits(self, checks: Mapping[str, Any]) -> tuple[Limit, ...]:
+        try:
+            return limits.of_mapping(checks)
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
+
+    def _verdicts(self, asked: _Asked) -> tuple[CheckResult, ...]:
+        wanted = [
+            (metrics.get(limit.metric), limit.argument)
+            for limit in asked.case.checks
+            if limit.metric not in BUDGETS
+        ]
+        scores = metrics.score_all(wanted, asked.case, asked.seen)
+        return (
+            *check(asked.case.checks, scores, asked.seen),
+            *forbidden(asked.case, asked.seen),
+        )
+
+
+def _graded(relevant: Mapping[str, int] | Sequence[str]) -> dict[str, int]:
+    return dict(relevant) if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1)
+
+
+def _raise(asked: _Asked, verdicts: Iterable[CheckResult]) -> None:
+    __tracebackhide__ = True
+    missed = [verdict.reason for verdict in verdicts if not verdict.passed]
+    if missed:
+        answer = "" if asked.seen.answer is None else f"\n  answer: {asked.seen.answer[:300]!r}"
+        raise AssertionError(f"{asked.case.query}\n  " + "\n  ".join(map(str, missed)) + answer)

@@ -1,0 +1,79 @@
+"""A ``*.rag.yaml`` file → one pytest item a case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_rag import evalset as evalsets
+from pytest_rag.errors import UsageError
+from pytest_rag.evaluation import with_repeat
+from pytest_rag.plugin import session_of
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_rag.types import Case, EvalSet
+
+__all__ = ["CaseFailure", "EvalSetFile", "RagItem"]
+
+
+class CaseFailure(Exception):  # noqa: N818 - a verdict, not an error
+    """A case did not pass; the text says all there is to say."""
+
+
+class EvalSetFile(pytest.File):
+    """An evalset; its cases are the items."""
+
+    def collect(self) -> Iterator[RagItem]:
+        """Load the file, strictly, and yield an item for every case."""
+        session = session_of(self.config)
+        try:
+            repeat = session.settings.repeat
+            evalset = session.add(evalsets.load(self.path))
+        except UsageError as error:
+            raise self.CollectError(str(error)) from error
+        self._register_tags(evalset)
+        for case in evalset.cases:
+            yield RagItem.from_parent(
+                self,
+                name=case.id,
+                callobj=_run,
+                evalset=evalset,
+                case=with_repeat(case, repeat),
+            )
+
+    def _register_tags(self, evalset: EvalSet) -> None:
+        """Declare tags as markers, so that ``--strict-markers`` knows them."""
+        for tag in sorted({tag for case in evalset.cases for tag in case.tags}):
+            self.config.addinivalue_line("markers", f"{tag}: a tag of {evalset.name}.")
+
+
+def _run(request: pytest.FixtureRequest, rag_config: Any) -> None:
+    """Run the case of the item that asks."""
+    session_of(request.config).run_item(request, rag_config)
+
+
+class RagItem(pytest.Function):
+    """One case: fixtures, marks, ``-k``, ``--lf``, ``-x`` and xdist work as for any function."""
+
+    def __init__(self, *, evalset: EvalSet, case: Case, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.evalset = evalset
+        self.case = case
+        for tag in case.tags:
+            self.add_marker(tag)
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Point at the case's line in its file."""
+        path: Path = self.case.path or self.path
+        return path, max(0, self.case.line - 1), self.name
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
+        """Show a verdict as its text; anything else as pytest does."""
+        if isinstance(excinfo.value, CaseFailure):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, *args)

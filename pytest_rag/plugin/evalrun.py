@@ -1,0 +1,106 @@
+"""One evalset in a pytest run: its pipeline, built once, and the futures of its cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_rag.errors import PipelineError
+from pytest_rag.evaluation import build_pipeline, jobs_of
+from pytest_rag.judge import broken
+from pytest_rag.pipelines.adapters import adapt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from concurrent.futures import Future
+
+    from pytest_rag.pipelines.adapters import Pipeline
+    from pytest_rag.plugin.collect import RagItem
+    from pytest_rag.records import Result
+    from pytest_rag.runner import Runner
+    from pytest_rag.types import EvalSet
+
+__all__ = ["EvalRun"]
+
+
+class EvalRun:
+    """Starts the selected cases of an evalset together and hands each item its own results."""
+
+    def __init__(self, evalset: EvalSet, runner: Runner) -> None:
+        self.evalset = evalset
+        self.runner = runner
+        self.pipeline: Pipeline | None = None
+        self._target: object = None
+        self._failure: Exception | None = None
+        self._alone = False
+        self._told: set[str] = set()
+        self._futures: dict[str, list[Future[Result]]] = {}
+
+    def use_fixture(self, request: pytest.FixtureRequest, scope: Callable[[], str]) -> None:
+        """Take the pipeline from the ``rag_pipeline`` fixture.
+
+        One that lives for the whole session serves all cases at once; one made anew for every
+        test serves that test alone.
+        """
+        try:
+            target = request.getfixturevalue("rag_pipeline")
+            if target is not self._target or self.pipeline is None:
+                self.pipeline = adapt(target, self.runner.config.document_key)
+            self._target = target
+            self._failure = None
+        except Exception as error:  # noqa: BLE001 - becomes the result of the case
+            self._failure = error
+        self._alone = scope() not in ("session", "package")
+
+    def results(self, item: RagItem, together: Sequence[RagItem]) -> list[Result]:
+        """Return the results of an item's case, one a repeat; waits until they are there.
+
+        Args:
+            item: The one that asks.
+            together: Items whose cases may run at the same time, this one among them.
+        """
+        try:
+            pipeline = self.build()
+        except Exception as error:  # noqa: BLE001 - becomes the result of every case
+            jobs = jobs_of(self.evalset, item.case, self.runner.config)
+            return [broken(job, error, self.runner.config) for job in jobs]
+        if item.name not in self._futures:
+            first = not self._futures
+            self._start(pipeline, together if first and not self._alone else [item])
+        return [self.runner.result(future) for future in self._futures.pop(item.name)]
+
+    def unclaimed(self) -> list[Result]:
+        """Return results that no item has asked for, as after ``-x``: they are paid for."""
+        futures = (future for futures in self._futures.values() for future in futures)
+        return [f.result() for f in futures if f.done() and not f.cancelled() and not f.exception()]
+
+    def told_before(self, results: Sequence[Result]) -> bool:
+        """Tell whether the same error was shown already, so that it need not be shown whole."""
+        errors = {r.error["traceback"] for r in results if r.error is not None}
+        known = bool(errors) and errors <= self._told
+        self._told |= errors
+        return known
+
+    def build(self) -> Pipeline:
+        """Return the pipeline; what building it raised once is raised for everyone who asks.
+
+        Raises:
+            Exception: whatever building it raises.
+        """
+        if self.pipeline is None and self._failure is None and self.evalset.pipeline is not None:
+            try:
+                self.pipeline = build_pipeline(
+                    self.evalset.pipeline, self.evalset, self.runner.config, self.runner.loop
+                )
+            except Exception as error:
+                self._failure = error
+                raise
+        if self._failure is not None or self.pipeline is None:
+            raise self._failure or PipelineError(f"{self.evalset.path} names no pipeline.")
+        return self.pipeline
+
+    def _start(self, pipeline: Pipeline, items: Iterable[RagItem]) -> None:
+        for item in items:
+            jobs = jobs_of(self.evalset, item.case, self.runner.config)
+            self._futures[item.name] = self.runner.start(pipeline, jobs)

@@ -1,0 +1,199 @@
+"""Results of a pytest run on their way: report → record → verdict on the whole → terminal."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_rag import records
+from pytest_rag.errors import ConfigError, UsageError
+from pytest_rag.records import Result, RunWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pytest_rag.config import Config
+    from pytest_rag.gate import GateResult
+    from pytest_rag.pipelines.adapters import Pipeline
+    from pytest_rag.plugin.collect import RagItem
+    from pytest_rag.plugin.session import Settings
+    from pytest_rag.types import EvalSet
+
+__all__ = ["Collected"]
+
+
+class Collected:
+    """Gathers results on the one process that decides, writes the record and tells the end.
+
+    A worker packs the results of an item, with what it knows of the evalset, into the text that
+    its report carries; the controller, which has collected nothing itself, unpacks it.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings) -> None:
+        self.config = config
+        self.settings = settings
+        self.results: dict[tuple[str, str, int], Result] = {}
+        self._evalsets: dict[str, EvalSet] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._packed: set[str] = set()
+        self._writer: RunWriter | None = None
+        self._said: list[tuple[str, str]] = []
+        self._gates: Mapping[str, tuple[GateResult, ...]] = {}
+
+    # --- where items run ---
+
+    def declare(self, evalset: EvalSet) -> EvalSet:
+        """Make an evalset known.
+
+        Raises:
+            ConfigError: if another file has the same name.
+        """
+        known = self._evalsets.setdefault(evalset.name, evalset)
+        if known.path != evalset.path:
+            raise ConfigError(
+                f"{evalset.path} and {known.path} are both called {evalset.name!r}. Give one of "
+                "them another `evalset:` name."
+            )
+        return evalset
+
+    def note_pipeline(self, evalset: EvalSet, pipeline: Pipeline, project: Config) -> None:
+        """Remember what the header says of an evalset, once its pipeline is built."""
+        if evalset.name not in self._facts:
+            from pytest_rag.evaluation import fingerprint
+
+            self._facts[evalset.name] = {
+                "path": str(evalset.path),
+                "cases": len(evalset.cases),
+                "mode": "live",
+                "concurrency": min(
+                    project.concurrency, pipeline.concurrency or project.concurrency
+                ),
+                "pipeline": pipeline.name,
+                "deterministic": pipeline.deterministic,
+                "fingerprint": fingerprint(evalset, pipeline),
+            }
+
+    def pack(self, results: Iterable[Result]) -> str:
+        """Return results, and facts not yet sent, as the text a report carries."""
+        results = list(results)
+        new = {r.evalset for r in results} & (self._facts.keys() - self._packed)
+        self._packed |= new
+        facts = {name: self._facts[name] for name in new}
+        return records.dumps({"facts": facts, "results": [r.to_dict() for r in results]})
+
+    # --- where it is decided ---
+
+    def receive(self, carried: str) -> None:
+        """Take in what a report carries."""
+        message = json.loads(carried)
+        self._facts.update(message["facts"])
+        self.keep(Result.from_dict(line) for line in message["results"])
+
+    def keep(self, results: Iterable[Result]) -> None:
+        """Keep results and write them at once; a later run of a case takes the place of one."""
+        for result in results:
+            self.results[result.key] = result
+            writer = self._open()
+            if writer is not None:
+                writer.add(result)
+
+    def finish(self, session: pytest.Session) -> int | None:
+        """Judge the whole, close the record, and return the exit status where it must not be 0."""
+        if not self.results:
+            return None
+        self._gates = self._judge()
+        cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
+        self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
+        measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
+        broken = any(g.passed is False for gates in self._gates.values() for g in gates)
+        return pytest.ExitCode.TESTS_FAILED if broken or not measured else None
+
+    def print(self, terminal: Any) -> None:
+        """Print the summary of the run."""
+        if self.results:
+            from pytest_rag.report.summary import summarise
+            from pytest_rag.report.text import lines
+
+            terminal.section("RAG evaluation")
+            summary = summarise(list(self.results.values()), self._gates)
+            verbose = self.config.get_verbosity() > 0
+            for line in lines(summary, verbose=verbose, width=terminal._tw.fullwidth):  # noqa: SLF001
+                terminal.write_line(line.text, **_STYLES[line.style])
+        for text, style in self._said:
+            terminal.write_line(text, **_STYLES[style])
+
+    def plan(self, items: Iterable[RagItem]) -> None:
+        """Say what the selected cases would run and cost."""
+        from pytest_rag.report.plan import plan_lines
+
+        cases = defaultdict(list)
+        for item in items:
+            cases[item.evalset.name].append(item.case)
+        chosen = [replace(self._evalsets[name], cases=tuple(of)) for name, of in cases.items()]
+        self._said.extend((line, "") for line in plan_lines(chosen, self._earlier()))
+
+    def _earlier(self) -> records.Run | None:
+        out = self.settings.out
+        return records.read(out) if out is not None and out.exists() else None
+
+    def _open(self) -> RunWriter | None:
+        if self._writer is None and self.settings.out is not None:
+            options = {"concurrency": self.settings.concurrency, "repeat": self.settings.repeat}
+            head = records.header(options, self.config.rootpath)
+            self._writer = RunWriter(self.settings.out, head)
+        return self._writer
+
+    def _close(self, *, complete: bool, cut_short: bool) -> None:
+        if self._writer is None:
+            return
+        self._writer.head["evalsets"] = self._facts
+        written = self._writer.close(complete=complete, cut_short=cut_short)
+        kept = written != self._writer.path
+        note = f"; {self._writer.path} holds an earlier run and was left as it is" if kept else ""
+        self._said.append((f"run record: {written}{note}", "dim"))
+
+    def _judge(self) -> dict[str, tuple[GateResult, ...]]:
+        """Hold every evalset to its limits on the whole."""
+        from pytest_rag.gate import judge_limits
+
+        of: dict[str, list[Result]] = defaultdict(list)
+        for result in self.results.values():
+            of[result.evalset].append(result)
+        gates = {}
+        for name, results in of.items():
+            evalset = self._known(name)
+            if evalset is not None and evalset.gate:
+                declared = len(evalset.cases)
+                gates[name] = judge_limits(evalset.gate, results, declared=declared)
+        return gates
+
+    def _complete(self) -> bool:
+        """Tell whether every case of every evalset met has a result."""
+        seen = {(evalset, case) for evalset, case, _ in self.results}
+        known = [self._known(name) for name in {*self._evalsets, *self._facts}]
+        return all((e.name, case.id) in seen for e in known if e is not None for case in e.cases)
+
+    def _known(self, name: str) -> EvalSet | None:
+        """Return an evalset; the controller of workers reads it again, for its limits."""
+        if name not in self._evalsets and name in self._facts:
+            from pytest_rag import evalset as evalsets
+
+            try:
+                self._evalsets[name] = evalsets.load(Path(self._facts[name]["path"]))
+            except UsageError as error:
+                self._said.append((str(error), "bad"))
+        return self._evalsets.get(name)
+
+
+_STYLES: dict[str, dict[str, bool]] = {
+    "": {},
+    "good": {"green": True},
+    "bad": {"red": True},
+    "dim": {"light": True},
+    "bold": {"bold": True},
+}

@@ -1,0 +1,252 @@
+"""The state of one pytest run: evalsets, running cases, results, and what is said at the end."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_rag import config as configuration
+from pytest_rag.errors import ConfigError
+from pytest_rag.plugin.collect import CaseFailure, RagItem
+from pytest_rag.plugin.evalrun import EvalRun
+from pytest_rag.plugin.markers import hold
+from pytest_rag.plugin.results import Collected
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Sequence
+    from pathlib import Path
+
+    from pytest_rag.config import Config
+    from pytest_rag.pipelines.adapters import Pipeline
+    from pytest_rag.plugin.asking import Rag
+    from pytest_rag.records import Result
+    from pytest_rag.runner import Runner
+    from pytest_rag.types import EvalSet
+
+__all__ = ["RAG", "RESULTS", "RagSession", "Settings"]
+
+RAG: pytest.StashKey[Rag] = pytest.StashKey()
+"""What the `rag` fixture of a test has asked."""
+RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
+"""Results that a test item made, on their way to its report."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The command line's options, checked.
+
+    Attributes:
+        concurrency: Cases at a time, or None for the configured number.
+        repeat: Runs of every case, or None for what the case says.
+        out: Where the run record goes, or None.
+        plan: Show what would be run, and run nothing.
+    """
+
+    concurrency: int | None
+    repeat: int | None
+    out: Path | None
+    plan: bool
+
+    @classmethod
+    def of(cls, config: pytest.Config) -> Settings:
+        """Read the options.
+
+        Raises:
+            pytest.UsageError: for a value that makes no sense.
+        """
+        out = config.getoption("--rag-out")
+        if config.getoption("--rag-plan") and config.getoption("numprocesses", None):
+            raise pytest.UsageError("--rag-plan runs nothing, so it needs no workers: leave out -n.")
+        return cls(
+            concurrency=_count(config, "--rag-concurrency"),
+            repeat=_count(config, "--rag-repeat"),
+            out=None if out is None else config.invocation_params.dir / out,
+            plan=config.getoption("--rag-plan"),
+        )
+
+
+def _count(config: pytest.Config, option: str) -> int | None:
+    text = config.getoption(option)
+    if text is None:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise pytest.UsageError(f"{option} takes a whole number above 0, not {text!r}.")
+    return int(text)
+
+
+class RagSession:
+    """Runs cases, gathers results and has the last word on the exit status."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.settings = Settings.of(config)
+        self.is_worker = hasattr(config, "workerinput")
+        self.pipeline_scope = "function"
+        self.collected = Collected(config, self.settings)
+        self._runs: dict[Path, EvalRun] = {}
+        self._runner: Runner | None = None
+        self._project: Config | None = None
+
+    @property
+    def project(self) -> Config:
+        """The project's configuration with the command line's options.
+
+        Raises:
+            pytest.UsageError: if ``[tool.pytest-rag]`` is wrong.
+        """
+        if self._project is None:
+            try:
+                loaded = configuration.load(self.config.rootpath)
+            except ConfigError as error:
+                raise pytest.UsageError(str(error)) from error
+            self._project = loaded.with_options(concurrency=self.settings.concurrency)
+        return self._project
+
+    def add(self, evalset: EvalSet) -> EvalSet:
+        """Make a collected evalset known.
+
+        Raises:
+            ConfigError: if another file has the same name.
+        """
+        return self.collected.declare(evalset)
+
+    def runner(self, project: Config) -> Runner:
+        """Return the session's one runner; the first configuration it is asked with counts."""
+        if self._runner is None:
+            from pytest_rag.runner import Runner
+
+            self._runner = Runner(project)
+        return self._runner
+
+    def run_item(self, request: pytest.FixtureRequest, project: Config) -> None:
+        """Run the case of a YAML item, or take the result a fan-out already has.
+
+        Raises:
+            CaseFailure: if it did not pass.
+            pytest.skip.Exception: if it was not run, for want of a key.
+        """
+        item: RagItem = request.node
+        run = self._runs.get(item.evalset.path)
+        if run is None:
+            run = self._runs[item.evalset.path] = EvalRun(item.evalset, self.runner(project))
+        if item.evalset.pipeline is None:
+            run.use_fixture(request, lambda: self.pipeline_scope)
+        try:
+            results = run.results(item, self._together(item))
+        except CancelledError:
+            pytest.skip("the run was stopped before this case")
+        item.stash[RESULTS] = results
+        if run.pipeline is not None:
+            self.collected.note_pipeline(item.evalset, run.pipeline, project)
+        self._verdict(item, run, results)
+
+    def pipeline_of(self, evalset: EvalSet, project: Config) -> Pipeline:
+        """Return the pipeline an evalset names, built once for items and Python tests alike.
+
+        Raises:
+            Exception: whatever building it raises.
+        """
+        run = self._runs.setdefault(evalset.path, EvalRun(evalset, self.runner(project)))
+        pipeline = run.build()
+        self.collected.note_pipeline(evalset, pipeline, project)
+        return pipeline
+
+    def _together(self, item: RagItem) -> Sequence[RagItem]:
+        """Return the items whose cases may start now: under xdist the others may be elsewhere."""
+        if self.is_worker:
+            return [item]
+        items = (i for i in item.session.items if isinstance(i, RagItem))
+        return [i for i in items if i.evalset is item.evalset]
+
+    def _verdict(self, item: RagItem, run: EvalRun, results: Sequence[Result]) -> None:
+        from pytest_rag.evaluation import outcome_of
+        from pytest_rag.report.text import case_failure
+
+        outcome = outcome_of(item.case, results)
+        if outcome == "not_run":
+            error = next(r.error for r in results if r.error is not None)
+            pytest.skip(error["message"])
+        if outcome != "passed":
+            told = run.told_before(results)
+            raise CaseFailure("\n".join(case_failure(results, item.case, told=told)))
+
+    # --- hooks ---
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """Note how long the pipeline's fixture lives."""
+        if fixturedef.argname == "rag_pipeline":
+            self.pipeline_scope = fixturedef.scope
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, Any, Any]:
+        """Let the report carry the item's results, as text, to the process that decides."""
+        report = yield
+        if call.when == "call":
+            results = self._take(item)
+            if results:
+                report.rag = self.collected.pack(results)
+                report.rag_outcome = _worst(results) if report.failed else None
+        return report
+
+    def _take(self, item: pytest.Item) -> list[Result]:
+        """Return the results an item has made, once."""
+        results = item.stash.get(RESULTS, [])
+        item.stash[RESULTS] = []
+        asked = item.stash.get(RAG, None)
+        if asked is not None:
+            results = [*results, *asked.take()]
+        return results
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Hold a marked Python test to its budget, and to having evaluated something."""
+        result = yield
+        if not isinstance(item, RagItem):
+            hold(item)
+        return result
+
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """Show a case that broke as an error, which is no failure of quality."""
+        if report.when == "call" and getattr(report, "rag_outcome", None) == "error":
+            return "error", "E", "ERROR"
+        return None
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
+        """Show the plan in place of a run where that was asked for."""
+        if not self.settings.plan:
+            return None
+        self.collected.plan(item for item in session.items if isinstance(item, RagItem))
+        return True
+
+    def receive(self, carried: str) -> None:
+        """Take in the results of one report."""
+        self.collected.receive(carried)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Stop what still runs, close the record, and judge the whole."""
+        if self._runner is not None:
+            self._runner.cancel()
+            for run in self._runs.values():
+                self.collected.keep(run.unclaimed())
+            self._runner.close()
+        if not self.is_worker:
+            status = self.collected.finish(session)
+            if status is not None and session.exitstatus in (0, 5):
+                session.exitstatus = status
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        """Print the summary."""
+        if not self.is_worker:
+            self.collected.print(terminalreporter)
+
+
+def _worst(results: Sequence[Result]) -> str:
+    outcomes = {result.outcome for result in results}
+    return "failed" if "failed" in outcomes else "error"
