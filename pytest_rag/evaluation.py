@@ -23,7 +23,15 @@ if TYPE_CHECKING:
     from pytest_rag.runner import Runner
     from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec
 
-__all__ = ["build_pipeline", "fingerprint", "jobs_of", "outcome_of", "run_evalset", "with_repeat"]
+__all__ = [
+    "build_pipeline",
+    "fingerprint",
+    "jobs_of",
+    "no_pipeline",
+    "outcome_of",
+    "run_evalset",
+    "with_repeat",
+]
 
 
 def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
@@ -86,6 +94,14 @@ async def _await(target: Any) -> Any:
         raise
 
 
+def no_pipeline() -> PipelineError:
+    """Return the error of an evalset whose pipeline nobody names."""
+    return PipelineError(
+        "There is no pipeline. Add `pipeline: package.module:factory` to the evalset, or define a "
+        "session-scoped fixture `rag_pipeline` in conftest.py that returns it."
+    )
+
+
 def outcome_of(case: Case, results: Iterable[Result]) -> str:
     """Return the outcome of a case over its repeats: passed where ``min_pass`` of them did."""
     outcomes = [result.outcome for result in results]
@@ -113,10 +129,7 @@ def run_evalset(
     jobs = [job for case in evalset.cases for job in jobs_of(evalset, case, config)]
     if pipeline is None:
         if evalset.pipeline is None:
-            raise PipelineError(
-                f"{evalset.path} names no pipeline. Add `pipeline: package.module:factory`, or run "
-                "it with pytest and a `rag_pipeline` fixture."
-            )
+            raise no_pipeline()
         try:
             pipeline = build_pipeline(evalset.pipeline, evalset, config, runner.loop)
         except Exception as error:  # noqa: BLE001 - becomes the record of every case

@@ -104,7 +104,7 @@ def broken(
 
 
 def _used(attempt: Attempt | None, config: Config) -> dict[str, Any]:
-    if attempt is None or attempt.trace is None:
+    if attempt is None or not attempt.started:
         return {}
     calls = list(attempt.trace.calls)
     costs = bill(calls, config, opaque=not calls)

@@ -28,7 +28,7 @@ class LoopThread:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._loop.set_task_factory(metering_task_factory)
+        self._loop.set_task_factory(metering_task_factory)  # type: ignore[arg-type]
         self._beat = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="pytest-rag", daemon=True)
         self._thread.start()
@@ -91,8 +91,11 @@ async def in_thread(function: Callable[[], T]) -> T:
     def work() -> None:
         try:
             result = context.run(function)
+        except StopIteration as error:  # a future refuses it
+            failure = RuntimeError(f"The pipeline raised {error!r}.")
+            outcome: tuple[Callable[[Any], None], Any] = (done.set_exception, failure)
         except BaseException as error:  # noqa: BLE001 - handed to whoever awaits
-            outcome: tuple[Callable[[Any], None], Any] = (done.set_exception, error)
+            outcome = (done.set_exception, error)
         else:
             outcome = (done.set_result, result)
         if not loop.is_closed():

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.costs.prices import price_calls
@@ -16,13 +19,13 @@ from pytest_rag.trace.cpu import metered
 from pytest_rag.types import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.types import Call
 
-__all__ = ["Attempt", "bill", "observe"]
+__all__ = ["Attempt", "Raw", "ask", "bill", "read"]
 
 
 @dataclass(slots=True)
@@ -32,12 +35,12 @@ class Attempt:
     Attributes:
         queued: When it was asked for, on the performance counter; 0 where it did not wait.
         started: When the pipeline was called; 0 before.
-        trace: What was seen until now, or None before it was called.
+        trace: What was seen until now.
     """
 
     queued: float = 0.0
     started: float = 0.0
-    trace: Trace | None = None
+    trace: Trace = field(default_factory=Trace)
 
     @property
     def wait_ms(self) -> float:
@@ -45,60 +48,85 @@ class Attempt:
         return max(0.0, self.started - self.queued) * 1000 if self.queued else 0.0
 
 
-async def observe(
-    pipeline: Pipeline,
-    query: str,
-    filters: Mapping[str, Any],
-    config: Config,
-    attempt: Attempt | None = None,
-) -> Observation:
-    """Ask the pipeline one question under trace.
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """What a pipeline returned, with the trace of it; not yet read."""
+
+    pipeline: Pipeline
+    query: str
+    returned: Any
+    trace: Trace
+    wait_ms: float
+
+
+async def ask(
+    pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: Attempt | None = None
+) -> Raw:
+    """Ask the pipeline one question under trace, and do nothing else on the event loop.
 
     Args:
         pipeline: The system under test.
         query: The question.
         filters: Metadata filters for the retriever.
-        config: For document ids and prices.
         attempt: Filled as the run goes on, for whoever must tell of one that breaks.
 
     Raises:
-        Exception: whatever the pipeline raises, or `TraceError` or `PipelineError`.
+        Exception: whatever the pipeline raises, or `TraceError`.
     """
     attempt = attempt or Attempt()
-    attempt.started = time.perf_counter()
+    try:
+        returned: Any = None
+        if not pipeline.is_async:
+            returned = await in_thread(partial(_call, pipeline, query, filters, attempt))
+        if pipeline.is_async or inspect.isawaitable(returned):
+            with _started(attempt, pipeline):
+                awaitable = returned if returned is not None else pipeline.ask(query, filters)
+                returned = await metered(replies.finish_async(awaitable))
+    except (SystemExit, KeyboardInterrupt) as error:
+        message = f"The pipeline raised {error!r}, which would have ended everything."
+        raise PipelineError(message) from error
+    return Raw(pipeline, query, returned, attempt.trace, attempt.wait_ms)
+
+
+def _call(pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: Attempt) -> Any:
+    """Call a synchronous pipeline; its clock stops in its own thread, whatever the loop does."""
+    with _started(attempt, pipeline):
+        return replies.finish(pipeline.ask(query, filters))
+
+
+@contextmanager
+def _started(attempt: Attempt, pipeline: Pipeline) -> Iterator[None]:
     with trace(expect_spans=pipeline.traced) as seen:
+        attempt.started = time.perf_counter()
         attempt.trace = seen
-        raw = await _ask(pipeline, query, filters)
-    said = replies.read(raw, config.document_key)
+        yield
+
+
+def read(raw: Raw, config: Config) -> Observation:
+    """Read what a pipeline returned: answer, documents, tokens and cost.
+
+    Raises:
+        PipelineError: if it returned something that is no answer.
+    """
+    said = replies.read(raw.returned, config.document_key)
+    seen = raw.trace
     retrieved = said.retrieved
     if retrieved is None and seen.nodes is not None:
         retrieved = tuple(from_node(node, config.document_key) for node in seen.nodes)
     calls = [*seen.calls, *([said.call] if said.call is not None else [])]
-    opaque = not calls and not pipeline.traced and not seen.span_ids()
+    opaque = not calls and not raw.pipeline.traced and not seen.span_ids()
     return Observation(
-        query=query,
+        query=raw.query,
         answer=said.answer,
         retrieved=retrieved,
-        timing=seen.timing(wait_ms=attempt.wait_ms),
-        documents=pipeline.documents,
+        timing=seen.timing(wait_ms=raw.wait_ms),
+        documents=raw.pipeline.documents,
         **bill(calls, config, opaque=opaque),
     )
 
 
-async def _ask(pipeline: Pipeline, query: str, filters: Mapping[str, Any]) -> Any:
-    try:
-        if pipeline.is_async:
-            return await metered(replies.finish_async(pipeline.ask(query, filters)))
-        raw = await in_thread(lambda: replies.finish(pipeline.ask(query, filters)))
-        return await metered(replies.finish_async(raw))
-    except (SystemExit, KeyboardInterrupt) as error:
-        raise PipelineError(
-            f"The pipeline raised {error!r} and would have ended pytest."
-        ) from error
-
-
 def bill(calls: Sequence[Call], config: Config, *, opaque: bool) -> dict[str, Any]:
-    """Return what calls used and cost; of an opaque pipeline that says nothing, nothing is known."""
+    """Return what calls used and cost; of an opaque pipeline nothing is known."""
     if opaque:
         reason = "the pipeline is no LlamaIndex object and returned no 'usage'"
         return {"cost_reason": reason}

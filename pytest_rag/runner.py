@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -12,57 +13,71 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.errors import PipelineError
 from pytest_rag.judge import Job, broken, judge
 from pytest_rag.loop import LoopThread
-from pytest_rag.observe import Attempt, observe
+from pytest_rag.observe import Attempt, ask, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_rag.config import Config
+    from pytest_rag.observe import Raw
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
 
-__all__ = ["Runner"]
+__all__ = ["Finish", "Runner"]
+
+Finish = Callable[[], "Result"]
+"""What is left to do once a pipeline has answered: read, score and judge, off the event loop."""
 
 _POLL_S = 0.25
 _GRACE_S = 2.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class _Pending:
     job: Job
-    pipeline: Pipeline
     attempt: Attempt
-    future: Future[Result] = field(default_factory=Future)
+    future: Future[Finish] = field(default_factory=Future)
+
+
+@dataclass(eq=False, slots=True)
+class _Team:
+    """The workers of one pipeline and what they have to do."""
+
+    pipeline: Pipeline
+    limit: int
+    waiting: deque[_Pending] = field(default_factory=deque)
+    running: set[_Pending] = field(default_factory=set)
+    workers: int = 0
 
 
 class Runner:
-    """Runs jobs on one persistent event loop.
+    """Runs jobs; as many of a pipeline at a time as ``config.concurrency`` and itself allow.
 
     Args:
         config: Concurrency, document ids and prices.
+
+    Attributes:
+        loop: The event loop everything asynchronous of this session runs on.
     """
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.loop = LoopThread()
-        self._waiting: dict[int, deque[_Pending]] = {}
-        self._workers: dict[int, int] = {}
-        self._running: set[_Pending] = set()
+        self._teams: dict[int, _Team] = {}
 
-    def start(self, pipeline: Pipeline, jobs: Iterable[Job]) -> list[Future[Result]]:
-        """Queue jobs and return a future for the result of each, in order.
-
-        As many run at a time as ``config.concurrency`` and the pipeline allow.
-        """
+    def start(self, pipeline: Pipeline, jobs: Iterable[Job]) -> list[Future[Finish]]:
+        """Queue jobs and return, in order, a future of each for `result`."""
         now = time.perf_counter()
-        pending = [
-            _Pending(job=job, pipeline=pipeline, attempt=Attempt(queued=now)) for job in jobs
-        ]
-        self._waiting.setdefault(id(pipeline), deque()).extend(pending)
-        self.loop.call(self._staff, pipeline)
+        pending = [_Pending(job=job, attempt=Attempt(queued=now)) for job in jobs]
+        team = self._teams.get(id(pipeline))
+        if team is None:
+            limit = min(self.config.concurrency, pipeline.concurrency or self.config.concurrency)
+            team = self._teams[id(pipeline)] = _Team(pipeline, limit)
+        team.waiting.extend(pending)
+        self.loop.call(self._staff, team)
         return [each.future for each in pending]
 
-    def result(self, future: Future[Result]) -> Result:
+    def result(self, future: Future[Finish]) -> Result:
         """Wait for a result; a case that blocks the event loop is given up after its time.
 
         Raises:
@@ -70,116 +85,116 @@ class Runner:
         """
         while True:
             try:
-                return future.result(timeout=_POLL_S)
+                finish = future.result(timeout=_POLL_S)
             except TimeoutError:
                 self._watch()
+            else:
+                return finish()
+
+    def results_there(self, futures: Iterable[Future[Finish]]) -> list[Result]:
+        """Return the results of those futures that have one; waits for none."""
+        done = (f for f in futures if f.done() and not f.cancelled() and f.exception() is None)
+        return [future.result()() for future in done]
 
     def cancel(self) -> None:
-        """Drop what has not started and abandon what runs."""
-        for queue in self._waiting.values():
-            while queue:
-                queue.popleft().future.cancel()
-        for pending in list(self._running):
-            pending.future.cancel()
+        """Drop what has not started."""
+        for team in self._teams.values():
+            while team.waiting:
+                team.waiting.popleft().future.cancel()
 
     def close(self) -> None:
-        """Cancel everything and end the loop."""
+        """Drop what has not started, abandon what runs and end the loop."""
         self.cancel()
         self.loop.close()
 
     # --- on the loop's thread ---
 
-    def _staff(self, pipeline: Pipeline) -> None:
-        """Start workers for a pipeline's queue, up to the limit."""
-        key = id(pipeline)
-        limit = min(self.config.concurrency, pipeline.concurrency or self.config.concurrency)
-        wanted = min(limit - self._workers.get(key, 0), len(self._waiting[key]))
-        for _ in range(wanted):
-            self._workers[key] = self._workers.get(key, 0) + 1
-            task = asyncio.ensure_future(self._work(key, self._waiting[key]))
+    def _staff(self, team: _Team) -> None:
+        """Start workers for what waits, up to the limit."""
+        for _ in range(min(team.limit - team.workers, len(team.waiting))):
+            team.workers += 1
+            task = asyncio.ensure_future(self._work(team))
             task.add_done_callback(_retrieve_exception)
 
-    async def _work(self, key: int, queue: deque[_Pending]) -> None:
-        loop = self.loop
+    async def _work(self, team: _Team) -> None:
         try:
-            while queue and loop is self.loop:
-                pending = queue.popleft()
+            while team.waiting:
+                pending = team.waiting.popleft()
                 if pending.future.set_running_or_notify_cancel():
-                    await self._run(pending)
+                    await self._run(team, pending)
         finally:
-            self._workers[key] -= 1
+            team.workers -= 1
 
-    async def _run(self, pending: _Pending) -> None:
-        self._running.add(pending)
+    async def _run(self, team: _Team, pending: _Pending) -> None:
+        team.running.add(pending)
         try:
-            result = await self._attempt(pending)
-        except BaseException as error:
-            _settle(pending.future, error=error)
+            _settle(pending.future, await self._attempt(team.pipeline, pending))
+        except asyncio.CancelledError:
+            pending.future.set_exception(CancelledError())
             raise
-        else:
-            _settle(pending.future, result)
         finally:
-            self._running.discard(pending)
+            team.running.discard(pending)
 
-    async def _attempt(self, pending: _Pending) -> Result:
-        job, case = pending.job, pending.job.case
-        task = asyncio.ensure_future(
-            observe(pending.pipeline, case.query, case.filters, self.config, pending.attempt)
-        )
+    async def _attempt(self, pipeline: Pipeline, pending: _Pending) -> Finish:
+        case = pending.job.case
+        task = asyncio.ensure_future(ask(pipeline, case.query, case.filters, pending.attempt))
         done, _ = await asyncio.wait({task}, timeout=case.timeout_s)
+        if not done:
+            task.cancel()
+            task.add_done_callback(_retrieve_exception)
+            return self._broken(pending, PipelineError(_timed_out(case.timeout_s)))
         try:
-            if not done:
-                task.cancel()
-                task.add_done_callback(_retrieve_exception)
-                raise PipelineError(_timed_out(case.timeout_s))
-            return judge(job, task.result())
-        except Exception as error:  # noqa: BLE001 - becomes the record of the run
+            raw = task.result()
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes into the record
             return self._broken(pending, error)
-        except asyncio.CancelledError as error:  # the pipeline cancelled itself
-            return self._broken(pending, error)
-
-    def _broken(self, pending: _Pending, error: BaseException) -> Result:
-        return broken(pending.job, error, self.config, pending.attempt)
+        return lambda: self._judged(pending, raw)
 
     # --- on the waiting thread ---
 
+    def _judged(self, pending: _Pending, raw: Raw) -> Result:
+        try:
+            return judge(pending.job, read(raw, self.config))
+        except Exception as error:  # noqa: BLE001 - goes into the record
+            return broken(pending.job, error, self.config, pending.attempt)
+
+    def _broken(self, pending: _Pending, error: BaseException) -> Finish:
+        return lambda: broken(pending.job, error, self.config, pending.attempt)
+
     def _watch(self) -> None:
         """Give up the loop where a case has blocked it for longer than that case may take."""
-        now = time.perf_counter()
-        overdue = [
-            pending
-            for pending in list(self._running)
-            if now - pending.attempt.started > pending.job.case.timeout_s + _GRACE_S
-        ]
-        if not overdue or self.loop.blocked_for() < _GRACE_S:
+        if self.loop.blocked_for() < _GRACE_S or not any(
+            _overdue(pending) for team in self._teams.values() for pending in list(team.running)
+        ):
             return
-        lost, self._running = self._running, set()
         self.loop = LoopThread()
-        self._workers = {}
-        for pending in lost:
-            error = PipelineError(
-                f"{_timed_out(pending.job.case.timeout_s)} Synchronous code blocks the event loop: "
-                "use `await`, or make the pipeline a plain function, which runs in a thread."
-            )
-            _settle(pending.future, self._broken(pending, error))
-        pipelines = {id(p.pipeline): p.pipeline for q in self._waiting.values() for p in q}
-        for pipeline in pipelines.values():
-            self.loop.call(self._staff, pipeline)
+        lost, self._teams = self._teams, {}
+        for key, team in lost.items():
+            fresh = self._teams[key] = _Team(team.pipeline, team.limit, team.waiting)
+            team.waiting = deque()
+            for pending in list(team.running):
+                _settle(pending.future, self._broken(pending, _blocking(pending)))
+            self.loop.call(self._staff, fresh)
+
+
+def _overdue(pending: _Pending) -> bool:
+    started = pending.attempt.started
+    return bool(started) and time.perf_counter() - started > pending.job.case.timeout_s
 
 
 def _timed_out(seconds: float) -> str:
     return f"The pipeline gave no answer within timeout_s: {seconds:g}."
 
 
-def _settle(
-    future: Future[Result], result: Result | None = None, error: BaseException | None = None
-) -> None:
-    if future.done():
-        return
-    if error is not None:
-        future.set_exception(error if isinstance(error, Exception) else CancelledError())
-    elif result is not None:
-        future.set_result(result)
+def _blocking(pending: _Pending) -> PipelineError:
+    return PipelineError(
+        f"{_timed_out(pending.job.case.timeout_s)} Synchronous code blocks the event loop: use "
+        "`await`, or make the pipeline a plain function, which runs in a thread."
+    )
+
+
+def _settle(future: Future[Finish], finish: Finish) -> None:
+    if not future.done():
+        future.set_result(finish)
 
 
 def _retrieve_exception(task: asyncio.Future[Any]) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["build", "documents"]
 
 _LEVELS = {"*": 1, "=": 2, "-": 3, "~": 4, "^": 5, '"': 6}
-_RULED = re.compile(r"^(\S.*)\n([*=\-~^\"])\2{2,}$", re.M)
+_RULED = re.compile(r"^(\S.*)\n([*=\-~^\"])\2{2,}$", re.MULTILINE)
 _ROLE = re.compile(r":[a-z][\w:+-]*:`([^`]*)`")
 
 
@@ -30,8 +30,9 @@ def build(**params: Any) -> LocalPipeline:
 
 def documents() -> list[Document]:
     """Return the topics this CPython ships, ordered by name."""
-    from llama_index.core import Document
     from pydoc_data.topics import topics
+
+    from llama_index.core import Document
 
     texts = {name: _markdown(source) for name, source in topics.items()}
     return [
@@ -48,5 +49,5 @@ def _markdown(source: str) -> str:
 
 
 def _title(text: str, name: str) -> str:
-    heading = re.search(r"^#+ (.+)$", text, re.M)
+    heading = re.search(r"^#+ (.+)$", text, re.MULTILINE)
     return heading[1].replace('"', "").replace("`", "") if heading else name

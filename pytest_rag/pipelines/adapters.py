@@ -115,7 +115,10 @@ def _text_or_none(value: Any) -> str | None:
 
 
 def _local(target: Any) -> _Adapted:
-    return (lambda query, filters: target.query(query, filters=filters or None)), False, True, None
+    """Run one question at a time where all the work is this processor's own."""
+    if target.deterministic:
+        return target.query, False, True, 1
+    return target.aquery, True, True, None
 
 
 def _query_engine(engine: Any) -> _Adapted:
@@ -182,12 +185,7 @@ def _workflow(workflow: Any) -> _Adapted:
 
 def _start_parameters(workflow: Any) -> list[str] | None:
     """Return the fields of a workflow's own start event; None where it takes any."""
-    from workflows.events import StartEvent
-
-    start = getattr(workflow, "start_event_class", None) or getattr(
-        workflow, "_start_event_class", StartEvent
-    )
-    return list(start.model_fields) or None
+    return list(workflow.start_event_class.model_fields) or None
 
 
 _QUERY_NAMES = ("query", "question", "user_msg", "query_str", "input", "message", "msg", "text")

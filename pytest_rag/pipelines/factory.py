@@ -6,6 +6,7 @@ import importlib
 import inspect
 import re
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import MissingKeyError, PipelineError
@@ -13,7 +14,7 @@ from pytest_rag.registry import did_you_mean
 from pytest_rag.trace import untraced
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from pytest_rag.types import PipelineSpec
@@ -38,7 +39,7 @@ def build(spec: PipelineSpec, *, base: Path, root: Path) -> Any:
         if spec.factory is None:
             from pytest_rag.pipelines import local
 
-            return local.build(base, **spec.params)
+            return _called(partial(local.build, base, **spec.params))
         factory = load_object(spec.factory, (base, root))
         if not callable(factory):
             if spec.params:
@@ -48,13 +49,17 @@ def build(spec: PipelineSpec, *, base: Path, root: Path) -> Any:
                 )
             return factory
         _fits(factory, spec)
-        try:
-            return factory(**spec.params)
-        except Exception as error:
-            reason = key_missing(error)
-            if reason is not None:
-                raise MissingKeyError(reason) from error
-            raise
+        return _called(partial(factory, **spec.params))
+
+
+def _called(factory: Callable[[], Any]) -> Any:
+    try:
+        return factory()
+    except Exception as error:
+        reason = key_missing(error)
+        if reason is not None:
+            raise MissingKeyError(reason) from error
+        raise
 
 
 def load_object(path: str, folders: Iterable[Path]) -> Any:

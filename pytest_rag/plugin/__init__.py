@@ -1,7 +1,7 @@
-"""The pytest plugin: hooks and options, nothing else.
+"""The pytest plugin: options, markers, fixtures and hooks, a few lines each.
 
 Inert until a ``*.rag.yaml`` file, a fixture or a marker of ours is met: this module imports pytest
-and the standard library, and every hook imports what it needs when it is needed.
+and the standard library, and everything in it imports what it needs when it is needed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ import pytest
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_rag.config import Config
+    from pytest_rag.plugin.asking import Rag
+    from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
 
 _SESSION: pytest.StashKey[RagSession] = pytest.StashKey()
@@ -34,9 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the markers, and listen for what xdist's workers report."""
+    """Declare the markers, check the options, and listen for what xdist's workers report."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
+    if any(value for name, value in vars(config.option).items() if name.startswith("rag_")):
+        from pytest_rag.plugin.settings import Settings
+
+        Settings.of(config)
     config.pluginmanager.register(_Listener(config), "rag-listener")
 
 
@@ -51,22 +58,12 @@ def session_of(config: pytest.Config) -> RagSession:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect ``*.rag.yaml`` files; a Python file makes our fixtures known."""
-    if file_path.name.endswith((".rag.yaml", ".rag.yml")):
-        from pytest_rag.plugin.collect import EvalSetFile
+    """Collect ``*.rag.yaml`` files."""
+    if not file_path.name.endswith((".rag.yaml", ".rag.yml")):
+        return None
+    from pytest_rag.plugin.collect import EvalSetFile
 
-        _provide_fixtures(parent.config)
-        return EvalSetFile.from_parent(parent, path=file_path)
-    if file_path.suffix == ".py":
-        _provide_fixtures(parent.config)
-    return None
-
-
-def _provide_fixtures(config: pytest.Config) -> None:
-    if not config.pluginmanager.has_plugin("rag-fixtures"):
-        from pytest_rag.plugin import fixtures
-
-        config.pluginmanager.register(fixtures, "rag-fixtures")
+    return EvalSetFile.from_parent(parent, path=file_path)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -89,3 +86,34 @@ class _Listener:
         carried = getattr(report, "rag", None)
         if carried is not None and not hasattr(self.config, "workerinput"):
             session_of(self.config).receive(carried)
+
+
+# --- fixtures; a conftest.py overrides them to bring the project's own ---------------------------
+
+
+@pytest.fixture(scope="session")
+def rag_config(pytestconfig: pytest.Config) -> Config:
+    """The project's settings; override it to change them for a test run."""
+    return session_of(pytestconfig).project
+
+
+@pytest.fixture(scope="session")
+def rag_pipeline() -> Any:
+    """The pipeline under test; override it to bring your own."""
+    from pytest_rag.evaluation import no_pipeline
+
+    raise no_pipeline()
+
+
+@pytest.fixture
+def rag_case(request: pytest.FixtureRequest) -> Parameter | None:
+    """The case of a test marked ``rag(evalset=…)``; None without."""
+    return getattr(request, "param", None)
+
+
+@pytest.fixture
+def rag(request: pytest.FixtureRequest, rag_config: Config, rag_case: Parameter | None) -> Rag:
+    """Ask the pipeline a question, get an Observation, check it."""
+    from pytest_rag.plugin.asking import Rag
+
+    return Rag(request, session_of(request.config), rag_config, rag_case)

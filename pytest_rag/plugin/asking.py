@@ -14,7 +14,7 @@ from pytest_rag.errors import MissingKeyError, UsageError
 from pytest_rag.evalset import limits
 from pytest_rag.evaluation import jobs_of
 from pytest_rag.judge import judge
-from pytest_rag.observe import observe
+from pytest_rag.observe import ask, read
 from pytest_rag.pipelines.adapters import adapt
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.plugin.markers import budget_of
@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from pytest_rag.records import Result
     from pytest_rag.types import CheckResult, Observation
 
-__all__ = ["Rag"]
+__all__ = ["RAG", "Rag"]
+
+RAG: pytest.StashKey[Rag] = pytest.StashKey()
+"""What the `rag` fixture of a test has asked."""
 
 
 @dataclass(slots=True)
@@ -61,6 +64,7 @@ class Rag:
         self._config = config
         self._asked: list[_Asked] = []
         self._pipeline: Pipeline | None = None
+        request.node.stash[RAG] = self
 
     @property
     def observations(self) -> tuple[Observation, ...]:
@@ -185,9 +189,9 @@ class Rag:
     def _observe(self, case: Case) -> Observation:
         runner = self._session.runner(self._config)
         pipeline = self._pipeline_under_test()
-        asking = observe(pipeline, case.query, case.filters, self._config)
+        asking = ask(pipeline, case.query, case.filters)
         try:
-            seen = runner.loop.submit(asking).result(timeout=case.timeout_s)
+            seen = read(runner.loop.submit(asking).result(timeout=case.timeout_s), self._config)
         except Exception as error:
             reason = key_missing(error)
             if reason is not None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
-
-from pytest_rag.errors import PipelineError
-from pytest_rag.evaluation import build_pipeline, jobs_of
+from pytest_rag.evaluation import build_pipeline, jobs_of, no_pipeline
 from pytest_rag.judge import broken
 from pytest_rag.pipelines.adapters import adapt
 
@@ -15,10 +12,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
+    import pytest
+
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
     from pytest_rag.records import Result
-    from pytest_rag.runner import Runner
+    from pytest_rag.runner import Finish, Runner
     from pytest_rag.types import EvalSet
 
 __all__ = ["EvalRun"]
@@ -35,7 +34,7 @@ class EvalRun:
         self._failure: Exception | None = None
         self._alone = False
         self._told: set[str] = set()
-        self._futures: dict[str, list[Future[Result]]] = {}
+        self._futures: dict[str, list[Future[Finish]]] = {}
 
     def use_fixture(self, request: pytest.FixtureRequest, scope: Callable[[], str]) -> None:
         """Take the pipeline from the ``rag_pipeline`` fixture.
@@ -68,12 +67,14 @@ class EvalRun:
         if item.name not in self._futures:
             first = not self._futures
             self._start(pipeline, together if first and not self._alone else [item])
-        return [self.runner.result(future) for future in self._futures.pop(item.name)]
+        results = [self.runner.result(future) for future in self._futures[item.name]]
+        del self._futures[item.name]  # a rerun asks anew
+        return results
 
     def unclaimed(self) -> list[Result]:
         """Return results that no item has asked for, as after ``-x``: they are paid for."""
         futures = (future for futures in self._futures.values() for future in futures)
-        return [f.result() for f in futures if f.done() and not f.cancelled() and not f.exception()]
+        return self.runner.results_there(futures)
 
     def told_before(self, results: Sequence[Result]) -> bool:
         """Tell whether the same error was shown already, so that it need not be shown whole."""
@@ -97,7 +98,7 @@ class EvalRun:
                 self._failure = error
                 raise
         if self._failure is not None or self.pipeline is None:
-            raise self._failure or PipelineError(f"{self.evalset.path} names no pipeline.")
+            raise self._failure or no_pipeline()
         return self.pipeline
 
     def _start(self, pipeline: Pipeline, items: Iterable[RagItem]) -> None:

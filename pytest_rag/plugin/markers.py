@@ -126,7 +126,7 @@ def _usage(node: pytest.Item, message: str) -> pytest.UsageError:
 
 def hold(item: pytest.Item) -> None:
     """Fail a marked test that evaluated nothing, or that broke its budget."""
-    from pytest_rag.plugin.session import RAG
+    from pytest_rag.plugin.asking import RAG
 
     marker = next((name for name in ("rag", "rag_budget") if item.get_closest_marker(name)), None)
     asked = item.stash.get(RAG, None)

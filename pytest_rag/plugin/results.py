@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_rag.gate import GateResult
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
-    from pytest_rag.plugin.session import Settings
+    from pytest_rag.plugin.settings import Settings
     from pytest_rag.types import EvalSet
 
 __all__ = ["Collected"]
@@ -44,6 +44,7 @@ class Collected:
         self._writer: RunWriter | None = None
         self._said: list[tuple[str, str]] = []
         self._gates: Mapping[str, tuple[GateResult, ...]] = {}
+        self._min_pass: dict[tuple[str, str], int] = {}
 
     # --- where items run ---
 
@@ -106,6 +107,7 @@ class Collected:
         """Judge the whole, close the record, and return the exit status where it must not be 0."""
         if not self.results:
             return None
+        self._min_pass = self._needed()
         self._gates = self._judge()
         cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
@@ -120,7 +122,8 @@ class Collected:
             from pytest_rag.report.text import lines
 
             terminal.section("RAG evaluation")
-            summary = summarise(list(self.results.values()), self._gates)
+            results = list(self.results.values())
+            summary = summarise(results, self._gates, min_pass=self._min_pass)
             verbose = self.config.get_verbosity() > 0
             for line in lines(summary, verbose=verbose, width=terminal._tw.fullwidth):  # noqa: SLF001
                 terminal.write_line(line.text, **_STYLES[line.style])
@@ -168,9 +171,25 @@ class Collected:
         for name, results in of.items():
             evalset = self._known(name)
             if evalset is not None and evalset.gate:
-                declared = len(evalset.cases)
-                gates[name] = judge_limits(evalset.gate, results, declared=declared)
+                gates[name] = judge_limits(
+                    evalset.gate,
+                    results,
+                    declared=len(evalset.cases),
+                    min_pass={case: k for (of, case), k in self._min_pass.items() if of == name},
+                )
         return gates
+
+    def _needed(self) -> dict[tuple[str, str], int]:
+        """Return how many repeats of each case must pass."""
+        from pytest_rag.evaluation import with_repeat
+
+        known = (self._known(name) for name in {result.evalset for result in self.results.values()})
+        return {
+            (evalset.name, case.id): with_repeat(case, self.settings.repeat).min_pass
+            for evalset in known
+            if evalset is not None
+            for case in evalset.cases
+        }
 
     def _complete(self) -> bool:
         """Tell whether every case of every evalset met has a result."""

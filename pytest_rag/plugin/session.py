@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_rag import config as configuration
 from pytest_rag.errors import ConfigError
+from pytest_rag.plugin.asking import RAG
 from pytest_rag.plugin.collect import CaseFailure, RagItem
 from pytest_rag.plugin.evalrun import EvalRun
 from pytest_rag.plugin.markers import hold
 from pytest_rag.plugin.results import Collected
+from pytest_rag.plugin.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
@@ -21,60 +22,14 @@ if TYPE_CHECKING:
 
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
-    from pytest_rag.plugin.asking import Rag
     from pytest_rag.records import Result
     from pytest_rag.runner import Runner
     from pytest_rag.types import EvalSet
 
-__all__ = ["RAG", "RESULTS", "RagSession", "Settings"]
+__all__ = ["RESULTS", "RagSession"]
 
-RAG: pytest.StashKey[Rag] = pytest.StashKey()
-"""What the `rag` fixture of a test has asked."""
 RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 """Results that a test item made, on their way to its report."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The command line's options, checked.
-
-    Attributes:
-        concurrency: Cases at a time, or None for the configured number.
-        repeat: Runs of every case, or None for what the case says.
-        out: Where the run record goes, or None.
-        plan: Show what would be run, and run nothing.
-    """
-
-    concurrency: int | None
-    repeat: int | None
-    out: Path | None
-    plan: bool
-
-    @classmethod
-    def of(cls, config: pytest.Config) -> Settings:
-        """Read the options.
-
-        Raises:
-            pytest.UsageError: for a value that makes no sense.
-        """
-        out = config.getoption("--rag-out")
-        if config.getoption("--rag-plan") and config.getoption("numprocesses", None):
-            raise pytest.UsageError("--rag-plan runs nothing, so it needs no workers: leave out -n.")
-        return cls(
-            concurrency=_count(config, "--rag-concurrency"),
-            repeat=_count(config, "--rag-repeat"),
-            out=None if out is None else config.invocation_params.dir / out,
-            plan=config.getoption("--rag-plan"),
-        )
-
-
-def _count(config: pytest.Config, option: str) -> int | None:
-    text = config.getoption(option)
-    if text is None:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise pytest.UsageError(f"{option} takes a whole number above 0, not {text!r}.")
-    return int(text)
 
 
 class RagSession:
@@ -89,6 +44,7 @@ class RagSession:
         self._runs: dict[Path, EvalRun] = {}
         self._runner: Runner | None = None
         self._project: Config | None = None
+        self._in_hand: list[Result] = []
 
     @property
     def project(self) -> Config:
@@ -138,7 +94,7 @@ class RagSession:
             results = run.results(item, self._together(item))
         except CancelledError:
             pytest.skip("the run was stopped before this case")
-        item.stash[RESULTS] = results
+        item.stash[RESULTS] = self._in_hand = results
         if run.pipeline is not None:
             self.collected.note_pipeline(item.evalset, run.pipeline, project)
         self._verdict(item, run, results)
@@ -226,6 +182,7 @@ class RagSession:
 
     def receive(self, carried: str) -> None:
         """Take in the results of one report."""
+        self._in_hand = []
         self.collected.receive(carried)
 
     @pytest.hookimpl(tryfirst=True)
@@ -233,8 +190,8 @@ class RagSession:
         """Stop what still runs, close the record, and judge the whole."""
         if self._runner is not None:
             self._runner.cancel()
-            for run in self._runs.values():
-                self.collected.keep(run.unclaimed())
+            unreported = [r for run in self._runs.values() for r in run.unclaimed()]
+            self.collected.keep([*self._in_hand, *unreported])
             self._runner.close()
         if not self.is_worker:
             status = self.collected.finish(session)

@@ -1,0 +1,126 @@
+"""Evalsets → results, each kept and written as soon as it is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.errors import PipelineError
+from pytest_rag.evaluation import build_pipeline, fingerprint, jobs_of
+from pytest_rag.judge import broken
+from pytest_rag.runner import Runner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from pytest_rag.config import Config
+    from pytest_rag.pipelines.adapters import Pipeline
+    from pytest_rag.records import Result, RunWriter
+    from pytest_rag.types import EvalSet
+
+__all__ = ["Execution"]
+
+
+class Execution:
+    """Runs evalsets one after the other.
+
+    Args:
+        config: Of the project.
+        sizes: How many cases each evalset holds in its file, by name.
+        writer: Of the run record, or None.
+    """
+
+    def __init__(self, config: Config, sizes: Mapping[str, int], writer: RunWriter | None) -> None:
+        self._config = config
+        self._sizes = sizes
+        self._writer = writer
+        self._runner = Runner(config)
+        self._results: dict[tuple[str, str, int], Result] = {}
+        self._facts: dict[str, dict[str, Any]] = {}
+        self._futures: list[Any] = []
+
+    @property
+    def results(self) -> list[Result]:
+        """Everything there is so far."""
+        return list(self._results.values())
+
+    def run(self, evalsets: Iterable[EvalSet], advance: Callable[[Result], object]) -> bool:
+        """Run evalsets; an interrupt ends it and returns False.
+
+        A pipeline that cannot be built gives every case of its evalset an ``error`` or
+        ``not_run`` result, and the others run all the same.
+
+        Args:
+            evalsets: With the cases to run; each names its pipeline.
+            advance: Called with every result.
+        """
+        try:
+            for evalset in evalsets:
+                for result in self._results_of(evalset):
+                    self._keep(result)
+                    advance(result)
+        except KeyboardInterrupt:
+            for result in self._runner.results_there(self._futures):
+                self._keep(result)  # paid for, though its turn had not come
+            return False
+        return True
+
+    def close(self, *, ended: bool) -> str | None:
+        """End the event loop and the record; return where that is, for the terminal.
+
+        Args:
+            ended: False where the run was cut short.
+        """
+        self._runner.cancel()
+        try:
+            return None if self._writer is None else self._close_record(self._writer, ended=ended)
+        finally:
+            self._runner.close()
+
+    def _results_of(self, evalset: EvalSet) -> Iterator[Result]:
+        jobs = [job for case in evalset.cases for job in jobs_of(evalset, case, self._config)]
+        self._facts[evalset.name] = self._describe(evalset, None)
+        try:
+            pipeline = self._build(evalset)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - becomes every case's record
+            yield from (broken(job, error, self._config) for job in jobs)
+            return
+        self._facts[evalset.name] = self._describe(evalset, pipeline)
+        self._futures = self._runner.start(pipeline, jobs)
+        for future in self._futures:
+            yield self._runner.result(future)
+
+    def _build(self, evalset: EvalSet) -> Pipeline:
+        if evalset.pipeline is None:
+            raise PipelineError(f"{evalset.path} names no pipeline.")
+        return build_pipeline(evalset.pipeline, evalset, self._config, self._runner.loop)
+
+    def _describe(self, evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, Any]:
+        """Return what the record's header says of an evalset."""
+        limits = [self._config.concurrency]
+        if pipeline is not None and pipeline.concurrency is not None:
+            limits.append(pipeline.concurrency)
+        return {
+            "path": str(evalset.path),
+            "cases": self._sizes[evalset.name],
+            "mode": "live",
+            "concurrency": min(limits),
+            "pipeline": None if pipeline is None else pipeline.name,
+            "deterministic": None if pipeline is None else pipeline.deterministic,
+            "fingerprint": fingerprint(evalset, pipeline),
+        }
+
+    def _keep(self, result: Result) -> None:
+        if result.key not in self._results:
+            if self._writer is not None:
+                self._writer.add(result)
+            self._results[result.key] = result
+
+    def _close_record(self, writer: RunWriter, *, ended: bool) -> str:
+        """Close the record; it is complete where every case of every file has a result."""
+        cases = {(result.evalset, result.case) for result in self.results}
+        writer.head["evalsets"] = self._facts
+        written = writer.close(
+            complete=ended and len(cases) == sum(self._sizes.values()), cut_short=not ended
+        )
+        kept = f" ({writer.path} holds an earlier run and was left as it is)"
+        return f"{written}{'' if written == writer.path else kept}"

@@ -1,0 +1,129 @@
+"""``pytest-rag run``: evalsets against their pipelines, without pytest."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_rag.config import Config
+    from pytest_rag.records import Run, RunWriter
+    from pytest_rag.types import EvalSet
+
+__all__ = ["run"]
+
+_INTERRUPTED = 130
+
+
+def run(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH", help="Files *.rag.yaml, or folders of them.")
+    ],
+    tag: Annotated[
+        list[str] | None, typer.Option(metavar="T", help="Only cases with this tag; repeatable.")
+    ] = None,
+    case: Annotated[
+        list[str] | None, typer.Option(metavar="ID", help="Only the case of this id; repeatable.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="RUN.jsonl", help="Write the run record to this file.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Cases of an evalset run at a time.")
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1000, help="Run every case N times.")
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Show cases, calls and estimated cost; run nothing.")
+    ] = False,
+) -> None:
+    """Run evalsets and hold them to their limits."""
+    from pytest_rag import config
+    from pytest_rag.cli.project import find_root
+    from pytest_rag.cli.selection import load_all, narrow
+
+    settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
+    declared = load_all(paths)
+    chosen = _repeated(narrow(declared, ids=case or (), tags=tag or ()), repeat)
+    if plan:
+        _show_plan(chosen, out)
+        return
+    _need_pipelines(chosen)
+    options = {"concurrency": concurrency, "repeat": repeat, "tags": tag, "cases": case}
+    sizes = {evalset.name: len(evalset.cases) for evalset in declared}
+    raise typer.Exit(_run(chosen, sizes, settings, _open(out, options, settings), paths))
+
+
+def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
+    from pytest_rag.evaluation import with_repeat
+
+    return [
+        replace(evalset, cases=tuple(with_repeat(case, repeat) for case in evalset.cases))
+        for evalset in evalsets
+    ]
+
+
+def _show_plan(evalsets: Sequence[EvalSet], out: Path | None) -> None:
+    from pytest_rag import records
+    from pytest_rag.report.plan import plan_lines
+
+    earlier: Run | None = records.read(out) if out is not None and out.exists() else None
+    for line in plan_lines(evalsets, earlier):
+        typer.echo(line)
+
+
+def _need_pipelines(evalsets: Sequence[EvalSet]) -> None:
+    from pytest_rag.errors import UsageError
+
+    for evalset in evalsets:
+        if evalset.pipeline is None:
+            raise UsageError(
+                f"{evalset.path} names no pipeline. Add `pipeline: package.module:factory`, or "
+                "run it with pytest and a `rag_pipeline` fixture."
+            )
+
+
+def _open(out: Path | None, options: Mapping[str, Any], settings: Config) -> RunWriter | None:
+    from pytest_rag import records
+    from pytest_rag.errors import UsageError
+
+    if out is None:
+        return None
+    try:
+        return records.RunWriter(out, records.header(options, settings.root))
+    except OSError as error:
+        raise UsageError(f"Cannot write {out}: {error.strerror or error}.") from error
+
+
+def _run(
+    evalsets: Sequence[EvalSet],
+    sizes: Mapping[str, int],
+    settings: Config,
+    writer: RunWriter | None,
+    paths: Sequence[Path],
+) -> int:
+    """Run everything, tell how it went, and return the exit status."""
+    from pytest_rag.cli import verdict
+    from pytest_rag.cli.execution import Execution
+    from pytest_rag.cli.terminal import progress, say, width
+    from pytest_rag.report.text import lines
+
+    execution = Execution(settings, sizes, writer)
+    ended, record = False, None
+    try:
+        with progress(sum(case.repeat for each in evalsets for case in each.cases)) as advance:
+            ended = execution.run(evalsets, advance)
+    finally:
+        record = execution.close(ended=ended)
+    for text in verdict.failures(execution.results, evalsets, width()):
+        say([(text, ""), ("", "")])
+    summary = verdict.summary_of(execution.results, evalsets, sizes)
+    again = verdict.command_again(paths, summary)
+    say(lines(summary, width=width(), record=record, again=again))
+    return verdict.exit_status(summary) if ended else _INTERRUPTED

@@ -1,0 +1,276 @@
+"""The embedded pipeline: LlamaIndex parts over a folder of files; offline, no key, repeatable.
+
+    pipeline = LocalPipeline.from_folder("handbook", top_k=5)
+    print(pipeline.query("How many vacation days carry over?", {"department": "hr"}))
+
+A question runs through a retriever (BM25, dense or both), postprocessors (rerank, cut-off,
+context limit) and a synthesiser inside a ``RetrieverQueryEngine``. Nothing is written after the
+build, so questions with different filters may run at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.errors import ConfigError, PipelineError
+from pytest_rag.pipelines.params import LocalParams
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from llama_index.core import Document
+    from llama_index.core.base.base_retriever import BaseRetriever
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.query_engine import RetrieverQueryEngine
+    from llama_index.core.response_synthesizers import BaseSynthesizer
+
+    from pytest_rag.pipelines.retrievers import LexicalRetriever, NodeStore
+
+__all__ = ["LocalParams", "LocalPipeline", "build"]
+
+_ANSWER_PROMPT = """\
+Context:
+{context_str}
+
+Answer the question from the context alone, as briefly as it allows. If the context does not
+hold the answer, say "I don't know." and nothing else.
+Question: {query_str}
+Answer: """
+
+
+def build(base: Path, **params: Any) -> LocalPipeline:
+    """Build what ``pipeline: {local: {corpus: handbook, …}}`` describes.
+
+    Args:
+        base: The folder ``corpus`` is relative to.
+        **params: Fields of ``LocalParams``.
+
+    Raises:
+        ConfigError: for a wrong parameter or a corpus that is missing or empty.
+        PipelineError: for a file that cannot be read.
+        MissingExtraError: where the ``demo`` extra is not installed.
+    """
+    checked = LocalParams.of(params)
+    if checked.corpus is None:
+        raise ConfigError("The local pipeline needs a corpus: the folder its documents lie in.")
+    from pytest_rag.pipelines.corpus import read_folder
+
+    documents = read_folder(Path(base) / checked.corpus, checked.glob)
+    return LocalPipeline(documents, checked, base=Path(base))
+
+
+class LocalPipeline:
+    """A question-answering pipeline over documents held in memory.
+
+    Attributes:
+        params: What it was built with.
+        query_engine: The LlamaIndex engine, for ``query`` and ``aquery`` alike.
+        documents: Ids of all documents.
+        fingerprint: SHA-256 over ids, texts and metadata of the documents and the parameters.
+        deterministic: The same question always gives the same answer: no language model answers.
+    """
+
+    query_engine: RetrieverQueryEngine
+
+    def __init__(
+        self, documents: Sequence[Document], params: LocalParams, base: Path | None = None
+    ) -> None:
+        """Build from checked parameters; ``base`` is looked in for the module of an import path.
+
+        Raises:
+            PipelineError: if there are no documents, two of one id, or none with text.
+        """
+        self.params = params
+        self.deterministic = params.synthesizer == "extractive"
+        self.documents = _ids(documents)
+        self.fingerprint = _fingerprint(documents, params)
+        self.query_engine = _engine(documents, params, base)
+
+    @classmethod
+    def from_folder(cls, path: str | Path, **params: Any) -> LocalPipeline:
+        """Build over the Markdown, text, HTML and PDF files below a folder.
+
+        Args:
+            path: The folder; a document's id is its file's path below it.
+            **params: Fields of ``LocalParams``.
+        """
+        return build(Path(), corpus=str(path), **params)
+
+    @classmethod
+    def from_documents(cls, documents: Sequence[Document], **params: Any) -> LocalPipeline:
+        """Build over LlamaIndex documents; a document's id is its ``id_``.
+
+        Args:
+            documents: With ``title`` and ``language`` in their metadata where known.
+            **params: Fields of ``LocalParams`` but ``corpus`` and ``glob``.
+        """
+        for name in ("corpus", "glob"):
+            if name in params:
+                raise ConfigError(f"{name} is for a folder; from_documents has its documents.")
+        return cls(list(documents), LocalParams.of(params))
+
+    def query(self, query: str, filters: Mapping[str, Any] | None = None) -> Any:
+        """Answer a question; returns a LlamaIndex ``Response``.
+
+        Args:
+            query: The question.
+            filters: Metadata key → the value a node must have, or a list of which it must have
+                one. A key or value that no node has retrieves nothing.
+        """
+        return self.query_engine.query(_bundle(query, filters))
+
+    async def aquery(self, query: str, filters: Mapping[str, Any] | None = None) -> Any:
+        """Answer a question as ``query`` does, without blocking on remote models."""
+        return await self.query_engine.aquery(_bundle(query, filters))
+
+
+def _bundle(query: str, filters: Mapping[str, Any] | None) -> Any:
+    from pytest_rag.pipelines.retrievers import FilteredQuery
+
+    return FilteredQuery(query, filters=dict(filters or {}))
+
+
+def _ids(documents: Sequence[Document]) -> frozenset[str]:
+    if not documents:
+        raise PipelineError("The local pipeline was given no documents.")
+    counts = Counter(document.id_ for document in documents)
+    name, count = counts.most_common(1)[0]
+    if count > 1:
+        raise PipelineError(f"{count} documents have the same id {name!r}.")
+    return frozenset(counts)
+
+
+def _fingerprint(documents: Sequence[Document], params: LocalParams) -> str:
+    described = [[d.id_, d.text, d.metadata] for d in sorted(documents, key=lambda d: d.id_)]
+    content = json.dumps([params.describe(), described], sort_keys=True, default=_plain)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    return sorted(value, key=str) if isinstance(value, set | frozenset) else str(value)
+
+
+def _engine(
+    documents: Sequence[Document], params: LocalParams, base: Path | None
+) -> RetrieverQueryEngine:
+    from llama_index.core.query_engine import RetrieverQueryEngine
+
+    from pytest_rag.pipelines.retrievers import LexicalRetriever
+
+    store = _store(documents, params)
+    embed_model = _embed_model(params.embed_model, base)
+    lexical = LexicalRetriever(
+        store, k1=params.bm25_k1, b=params.bm25_b, top_k=_depth(params, "bm25")
+    )
+    return RetrieverQueryEngine(
+        retriever=_retriever(store, lexical, embed_model, params),
+        response_synthesizer=_llm_synthesizer(params.llm, base)
+        if params.synthesizer == "llm"
+        else _reader(store, lexical, embed_model, params),
+        node_postprocessors=_postprocessors(embed_model, params),
+    )
+
+
+def _store(documents: Sequence[Document], params: LocalParams) -> NodeStore:
+    from pytest_rag.pipelines.chunks import Chunker
+    from pytest_rag.pipelines.retrievers import NodeStore
+
+    chunker = Chunker(
+        size=params.chunk_size,
+        overlap=params.chunk_overlap,
+        language=params.language,
+        index_title=params.index_title,
+        llm_title=params.synthesizer == "llm",
+    )
+    nodes = chunker.nodes(documents)
+    if not nodes:
+        raise PipelineError("The corpus holds no text: every document is empty.")
+    languages = chunker.languages(documents)
+    return NodeStore(nodes, languages=languages, default_filters=params.filters)
+
+
+def _depth(params: LocalParams, half: str) -> int:
+    return params.top_k if params.retriever == half else max(params.candidates, params.top_k)
+
+
+def _retriever(
+    store: NodeStore, lexical: LexicalRetriever, embed_model: BaseEmbedding, params: LocalParams
+) -> BaseRetriever:
+    from pytest_rag.pipelines.retrievers import DenseRetriever, HybridRetriever
+
+    if params.retriever == "bm25":
+        return lexical
+    dense = DenseRetriever(store, embed_model=embed_model, top_k=_depth(params, "dense"))
+    if params.retriever == "dense":
+        return dense
+    return HybridRetriever(
+        lexical,
+        dense,
+        fusion=params.fusion,
+        dense_weight=params.dense_weight,
+        top_k=params.top_k,
+    )
+
+
+def _postprocessors(embed_model: BaseEmbedding, params: LocalParams) -> list[BaseNodePostprocessor]:
+    from llama_index.core.postprocessor import SimilarityPostprocessor
+
+    from pytest_rag.pipelines.postprocess import ContextLimit, SentenceRerank
+
+    steps: list[BaseNodePostprocessor] = []
+    if params.rerank == "sentences":
+        steps.append(SentenceRerank(embed_model=embed_model))
+    if params.similarity_cutoff is not None:
+        steps.append(SimilarityPostprocessor(similarity_cutoff=params.similarity_cutoff))
+    return [*steps, ContextLimit(tokens=params.context_tokens)]
+
+
+def _reader(
+    store: NodeStore, lexical: LexicalRetriever, embed_model: BaseEmbedding, params: LocalParams
+) -> BaseSynthesizer:
+    from pytest_rag.pipelines.extractive import ExtractiveSynthesizer, Vocabulary
+
+    return ExtractiveSynthesizer(
+        Vocabulary(store.languages, len(store.nodes), lexical.document_frequency),
+        embed_model=embed_model,
+        min_evidence=params.min_evidence,
+        max_sentences=params.max_sentences,
+    )
+
+
+def _llm_synthesizer(llm: Any, base: Path | None) -> BaseSynthesizer:
+    from llama_index.core import PromptTemplate
+    from llama_index.core.llms import LLM
+    from llama_index.core.response_synthesizers import get_response_synthesizer
+
+    return get_response_synthesizer(
+        llm=_made("llm", llm, LLM, base), text_qa_template=PromptTemplate(_ANSWER_PROMPT)
+    )
+
+
+def _embed_model(value: Any, base: Path | None) -> BaseEmbedding:
+    if value == "wordllama":
+        from pytest_rag.pipelines.embedding import WordLlamaEmbedding
+
+        return WordLlamaEmbedding()
+    from llama_index.core.base.embeddings.base import BaseEmbedding
+
+    made: BaseEmbedding = _made("embed_model", value, BaseEmbedding, base)
+    return made
+
+
+def _made(name: str, value: Any, kind: type, base: Path | None) -> Any:
+    """Return the object itself, or what the factory at an import path gives."""
+    if isinstance(value, str):
+        from pytest_rag.pipelines.factory import load_object
+
+        found = load_object(value, [base] if base is not None else [])
+        value = found if isinstance(found, kind) or not callable(found) else found()
+    if not isinstance(value, kind):
+        raise ConfigError(f"{name} must be a LlamaIndex {kind.__name__}, not {value!r}.")
+    return value

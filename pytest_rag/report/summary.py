@@ -1,0 +1,365 @@
+"""The summary of a run that every reporter renders; built from results and gate verdicts alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from math import fsum
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.gate import by_case, case_outcome
+from pytest_rag.stats import mean_interval, quantile
+from pytest_rag.types import OUTCOMES, STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from pytest_rag.gate import GateResult
+    from pytest_rag.records import Result
+    from pytest_rag.types import Outcome
+
+__all__ = [
+    "EvalSetSummary",
+    "MetricRow",
+    "Summary",
+    "TimeRow",
+    "Trouble",
+    "Usage",
+    "case_reasons",
+    "summarise",
+]
+
+_RANKING = ("nDCG", "AP", "RR", "R", "P", "F1", "Rprec", "Success", "Judged")
+_ANSWER = ("exact_match", "token_f1", "contains", "one_of", "regex", "numeric")
+_METRICS = (*_RANKING, *_ANSWER, "groundedness", "refusal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricRow:
+    """A metric over the cases that have a value.
+
+    Attributes:
+        name: As people write it.
+        n: Cases with a value.
+        mean: Of the cases, repeats averaged first; None where no case has a value.
+        low: Lower end of the 95 % interval of the mean; None for fewer than two cases.
+        high: Its upper end, or None.
+        reason: Why most of the runs without a value have none, or None.
+    """
+
+    name: str
+    n: int
+    mean: float | None
+    low: float | None
+    high: float | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimeRow:
+    """Milliseconds of a stage, or of the whole, over the runs that came to an end.
+
+    Attributes:
+        name: ``latency`` or a stage.
+        n: Runs in which it was seen.
+        p50: Median of the inclusive time.
+        p95: 95th percentile of the inclusive time.
+        self_share: The stage's own time as a share of all latency; None for the whole.
+        cpu_share: Processor time as a share of the own time, the rest being waiting, or None.
+    """
+
+    name: str
+    n: int
+    p50: float
+    p95: float
+    self_share: float | None = None
+    cpu_share: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What the runs used; a sum is None where a part of it is unknown.
+
+    Attributes:
+        input_tokens: Of language models, or None.
+        output_tokens: Likewise.
+        cost_usd: US dollars, or None.
+        known_usd: The part of the cost that is known.
+        unknown_runs: Runs whose cost is unknown.
+        reason: Why most of those are unknown, or None.
+        origins: Calls by origin: ``live``, ``cache``, ``cassette``.
+    """
+
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_usd: float | None
+    known_usd: float
+    unknown_runs: int
+    reason: str | None
+    origins: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trouble:
+    """Cases that did not pass for the same reasons.
+
+    Attributes:
+        outcome: ``failed``, ``error`` or ``not_run``.
+        reasons: Each once.
+        cases: Their ids, in the order they ran.
+    """
+
+    outcome: Outcome
+    reasons: tuple[str, ...]
+    cases: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvalSetSummary:
+    """One evalset.
+
+    Attributes:
+        name: Of the evalset.
+        runs: How many results there are; more than cases where cases were repeated.
+        outcomes: Cases by outcome, all four of them.
+        metrics: Ranking first, then the answer, then others by name.
+        times: The whole first, then the stages that were seen.
+        usage: Tokens, money, origins of calls.
+        gates: Verdicts on the limits of the set.
+        troubles: What did not pass: failed, then error, then not run.
+    """
+
+    name: str
+    runs: int
+    outcomes: Mapping[Outcome, int]
+    metrics: tuple[MetricRow, ...]
+    times: tuple[TimeRow, ...]
+    usage: Usage
+    gates: tuple[GateResult, ...]
+    troubles: tuple[Trouble, ...]
+
+    @property
+    def cases(self) -> int:
+        """How many cases have a result."""
+        return sum(self.outcomes.values())
+
+    @property
+    def good(self) -> bool:
+        """Whether every case passed and no limit was broken."""
+        return not self.troubles and all(gate.passed is not False for gate in self.gates)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """A whole run.
+
+    Attributes:
+        evalsets: In the order they ran.
+    """
+
+    evalsets: tuple[EvalSetSummary, ...]
+
+    @property
+    def outcomes(self) -> dict[Outcome, int]:
+        """Cases of all evalsets by outcome."""
+        return {o: sum(each.outcomes[o] for each in self.evalsets) for o in OUTCOMES}
+
+    @property
+    def measured(self) -> bool:
+        """Whether at least one case passed or failed."""
+        return self.outcomes["passed"] + self.outcomes["failed"] > 0
+
+    @property
+    def good(self) -> bool:
+        """Whether something was measured, every case passed and no limit was broken."""
+        return self.measured and all(each.good for each in self.evalsets)
+
+
+def summarise(
+    results: Iterable[Result],
+    gates: Mapping[str, Sequence[GateResult]],
+    *,
+    min_pass: Mapping[tuple[str, str], int] | None = None,
+) -> Summary:
+    """Summarise a run.
+
+    Args:
+        results: In the order they were made.
+        gates: Verdicts by evalset.
+        min_pass: By evalset and case, how many repeats must pass; all where nothing is said.
+    """
+    runs: dict[str, list[Result]] = {}
+    for result in results:
+        runs.setdefault(result.evalset, []).append(result)
+    needed = min_pass or {}
+    return Summary(
+        evalsets=tuple(
+            _evalset(name, runs.get(name, []), gates.get(name, ()), needed)
+            for name in dict.fromkeys((*runs, *gates))
+        )
+    )
+
+
+def _evalset(
+    name: str,
+    runs: Sequence[Result],
+    gates: Sequence[GateResult],
+    min_pass: Mapping[tuple[str, str], int],
+) -> EvalSetSummary:
+    cases = by_case(runs)
+    outcomes = {id_: case_outcome(of, min_pass.get((name, id_))) for id_, of in cases.items()}
+    counts = Counter(outcomes.values())
+    return EvalSetSummary(
+        name=name,
+        runs=len(runs),
+        outcomes={outcome: counts[outcome] for outcome in OUTCOMES},
+        metrics=tuple(_metrics(cases)),
+        times=tuple(_times(runs)),
+        usage=_usage(runs),
+        gates=tuple(gates),
+        troubles=tuple(_troubles(cases, outcomes)),
+    )
+
+
+# --- metrics ----------------------------------------------------------------------------------
+
+
+def _metrics(cases: Mapping[str, Sequence[Result]]) -> Iterator[MetricRow]:
+    names = {name for runs in cases.values() for run in runs for name in run.scores}
+    for name in sorted(names, key=_metric_order):
+        scores = [[r.scores[name] for r in runs if name in r.scores] for runs in cases.values()]
+        found = [[s["value"] for s in case if s["value"] is not None] for case in scores]
+        means = [fmean(case) for case in found if case]
+        low, high = mean_interval(means) or (None, None)
+        lacking = (s.get("reason") for case in scores for s in case if s["value"] is None)
+        yield MetricRow(
+            name=name,
+            n=len(means),
+            mean=fmean(means) if means else None,
+            low=low,
+            high=high,
+            reason=_commonest(lacking),
+        )
+
+
+def _metric_order(name: str) -> tuple[int, int, str]:
+    measure, _, cut = name.partition("@")
+    place = _METRICS.index(measure) if measure in _METRICS else len(_METRICS)
+    return place, int(cut) if cut.isdecimal() else 0, name
+
+
+def _commonest(reasons: Iterable[str | None]) -> str | None:
+    counts = Counter(reason for reason in reasons if reason)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+def _times(runs: Sequence[Result]) -> Iterator[TimeRow]:
+    ended = [run for run in runs if run.error is None and run.latency_ms is not None]
+    latencies = [run.latency_ms for run in ended if run.latency_ms is not None]
+    if not latencies:
+        return
+    yield _time("latency", latencies)
+    seen = {stage for run in ended for stage in run.stages_ms}
+    for stage in [*STAGES, *sorted(seen.difference(STAGES))]:
+        if stage in seen:
+            own = fsum(run.self_ms.get(stage, 0.0) for run in ended)
+            cpu = fsum(run.cpu_ms.get(stage, 0.0) for run in ended)
+            yield _time(
+                stage,
+                [run.stages_ms[stage] for run in ended if stage in run.stages_ms],
+                self_share=_share(own, fsum(latencies)),
+                cpu_share=_share(cpu, own) if any(run.cpu_ms for run in ended) else None,
+            )
+
+
+def _time(name: str, values: Sequence[float], **shares: float | None) -> TimeRow:
+    p50, p95 = quantile(values, 0.5), quantile(values, 0.95)
+    return TimeRow(name=name, n=len(values), p50=p50, p95=p95, **shares)
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole > 0 else None
+
+
+# --- usage ------------------------------------------------------------------------------------
+
+
+def _usage(runs: Iterable[Result]) -> Usage:
+    """Sum up what runs used; one that was not run, and made no call, used nothing."""
+    used = [run for run in runs if run.outcome != "not_run" or run.calls]
+    known = fsum(run.cost_usd for run in used if run.cost_usd is not None)
+    unknown = [run for run in used if run.cost_usd is None]
+    return Usage(
+        input_tokens=_total(run.input_tokens for run in used),
+        output_tokens=_total(run.output_tokens for run in used),
+        cost_usd=None if unknown else known,
+        known_usd=known,
+        unknown_runs=len(unknown),
+        reason=_commonest(map(_why_unknown, unknown)),
+        origins=dict(Counter(call["origin"] for run in used for call in run.calls)),
+    )
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    total = 0
+    for count in counts:
+        if count is None:
+            return None
+        total += count
+    return total
+
+
+def _why_unknown(run: Result) -> str:
+    for call in run.calls:
+        if call.get("cost_usd") is None:
+            model = call.get("model")
+            if call.get("input_tokens") is None:
+                return f"no token count for {model!r}"
+            return f"no price is known for {model!r}; add it to [tool.pytest-rag.prices]"
+    return "the run broke" if run.error else "the pipeline tells of no calls"
+
+
+# --- what did not pass ------------------------------------------------------------------------
+
+
+def _troubles(
+    cases: Mapping[str, Sequence[Result]], outcomes: Mapping[str, Outcome]
+) -> Iterator[Trouble]:
+    groups: dict[tuple[Outcome, tuple[str, ...]], list[str]] = {}
+    for case, runs in cases.items():
+        if outcomes[case] != "passed":
+            groups.setdefault((outcomes[case], case_reasons(runs)), []).append(case)
+    for (outcome, reasons), ids in sorted(groups.items(), key=lambda g: OUTCOMES.index(g[0][0])):
+        yield Trouble(outcome=outcome, reasons=reasons, cases=tuple(ids))
+
+
+def case_reasons(runs: Sequence[Result]) -> tuple[str, ...]:
+    """Return what went wrong in the runs of a case: each check once, each error once.
+
+    Where a check failed in several runs the first one's reason is told, with their number.
+    """
+    first: dict[Any, str] = {}
+    counts: Counter[Any] = Counter()
+    for run in runs:
+        for key, reason in _complaints(run):
+            first.setdefault(key, reason)
+            counts[key] += 1
+    if len(runs) == 1:
+        return tuple(first.values())
+    return tuple(f"{text} ({counts[key]} of {len(runs)} runs)" for key, text in first.items())
+
+
+def _complaints(run: Result) -> Iterator[tuple[Any, str]]:
+    """Yield what is wrong with a run, each with a key that is the same in its repeats."""
+    if run.error is not None:
+        message = (run.error["message"].strip().splitlines() or [""])[0]
+        kind = "" if run.outcome == "not_run" else run.error["type"]
+        text = ": ".join(filter(None, (kind, message)))
+        yield text, text
+    for check in run.checks:
+        if not check["passed"]:
+            yield (check["metric"], repr(check["argument"])), check["reason"]

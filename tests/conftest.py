@@ -1,0 +1,62 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+# A pytest run inside this process forgets what it imported; these must be imported only once.
+import llama_index.core
+import llama_index.core.chat_engine
+import llama_index.core.query_engine
+import numpy as np
+import pytest
+import workflows
+
+import pytest_rag.plugin.asking
+import pytest_rag.plugin.session
+import pytest_rag.runner
+
+__all__ = ["llama_index", "np", "pytest_rag", "workflows"]
+
+
+def shared_data() -> Path | None:
+    """Return the folder of public evaluation data, or None where this machine has none."""
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("PYTEST_RAG_DATA") or beside)
+    return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of public evaluation data; skips where there is none."""
+    folder = shared_data()
+    if folder is None:
+        pytest.skip("no evaluation data: set PYTEST_RAG_DATA, or put it at ../shared/data")
+    return folder
+
+
+RunRag = Callable[..., pytest.RunResult]
+
+
+@pytest.fixture
+def run_rag(pytester: pytest.Pytester) -> RunRag:
+    """Write files and run pytest on them: ``run_rag({"a.rag.yaml": "…"}, "-k", "x")``.
+
+    The run is in this process; ``apart=True`` gives it one of its own.
+    """
+
+    def run(files: dict[str, str], *args: str, apart: bool = False) -> pytest.RunResult:
+        for name, text in files.items():
+            path = pytester.path / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
+        others = ("hypothesispytest", "benchmark", "anyio", "platformdirs")
+        args = (*(word for name in others for word in ("-p", f"no:{name}")), *args)
+        return (
+            pytester.runpytest_subprocess(*args) if apart else pytester.runpytest_inprocess(*args)
+        )
+
+    return run
