@@ -10,26 +10,24 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS
 from pytest_rag.errors import MissingKeyError, PipelineError
-from pytest_rag.judge import Job, broken
+from pytest_rag.judge import Job
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
     from pytest_rag.records import Result
-    from pytest_rag.runner import Runner
     from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec
 
 __all__ = [
     "build_pipeline",
-    "fingerprint",
+    "facts",
     "jobs_of",
     "no_pipeline",
     "outcome_of",
-    "run_evalset",
     "with_repeat",
 ]
 
@@ -81,7 +79,7 @@ def build_pipeline(
     try:
         return adapt(target, config.document_key)
     except PipelineError as error:
-        raise PipelineError(f"{spec.factory or 'local'}: {error}") from error
+        raise PipelineError(f"{spec.factory or 'local'}: {error}") from None
 
 
 async def _await(target: Any) -> Any:
@@ -110,36 +108,27 @@ def outcome_of(case: Case, results: Iterable[Result]) -> str:
     return next(kind for kind in ("failed", "error", "not_run") if kind in outcomes)
 
 
-def run_evalset(
-    evalset: EvalSet, runner: Runner, pipeline: Pipeline | None = None
-) -> Iterator[Result]:
-    """Run every case and yield each result in the order of the file, as soon as it is there.
-
-    A pipeline that cannot be built gives every case an ``error`` or ``not_run`` result.
+def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[str, Any]:
+    """Return what a run record's header says of an evalset.
 
     Args:
-        evalset: What to run.
-        runner: Runs it; its ``config`` counts.
-        pipeline: The system under test; None for the one the evalset names.
-
-    Raises:
-        PipelineError: if there is no pipeline.
+        evalset: As its file says, with all cases.
+        pipeline: None where it could not be built.
+        config: For the concurrency.
     """
-    config = runner.config
-    jobs = [job for case in evalset.cases for job in jobs_of(evalset, case, config)]
-    if pipeline is None:
-        if evalset.pipeline is None:
-            raise no_pipeline()
-        try:
-            pipeline = build_pipeline(evalset.pipeline, evalset, config, runner.loop)
-        except Exception as error:  # noqa: BLE001 - becomes the record of every case
-            yield from (broken(job, error, config) for job in jobs)
-            return
-    for future in runner.start(pipeline, jobs):
-        yield runner.result(future)
+    limit = None if pipeline is None else pipeline.concurrency
+    return {
+        "path": str(evalset.path),
+        "cases": len(evalset.cases),
+        "mode": "live",
+        "concurrency": min(config.concurrency, limit or config.concurrency),
+        "pipeline": None if pipeline is None else pipeline.name,
+        "deterministic": None if pipeline is None else pipeline.deterministic,
+        "fingerprint": _fingerprint(evalset, pipeline),
+    }
 
 
-def fingerprint(evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, str | None]:
+def _fingerprint(evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, str | None]:
     """Return hashes of what a score depends on: cases, qrels, pipeline parameters, corpus."""
     return {
         "cases": _digest([(c.id, c.query, c.answers, c.answerable) for c in evalset.cases]),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import check, forbidden
+from pytest_rag.errors import RagError
 from pytest_rag.observe import Attempt, bill
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.records import Result
@@ -116,7 +117,9 @@ def _used(attempt: Attempt | None, config: Config) -> dict[str, Any]:
 
 
 def _traceback(error: BaseException) -> str:
-    """Return the user's part of a traceback: without our own frames at its top."""
+    """Return the user's part of a traceback: nothing where the error is our own finding."""
+    if isinstance(error, RagError) and error.__cause__ is None:
+        return ""
     frames = error.__traceback__
     while frames is not None and "pytest_rag" in frames.tb_frame.f_globals.get("__name__", ""):
         frames = frames.tb_next

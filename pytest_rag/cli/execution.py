@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.errors import PipelineError
-from pytest_rag.evaluation import build_pipeline, fingerprint, jobs_of
+from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
 from pytest_rag.judge import broken
 from pytest_rag.runner import Runner
 
@@ -25,13 +24,15 @@ class Execution:
 
     Args:
         config: Of the project.
-        sizes: How many cases each evalset holds in its file, by name.
+        declared: The evalsets as their files say, by name; what is run may be a part of them.
         writer: Of the run record, or None.
     """
 
-    def __init__(self, config: Config, sizes: Mapping[str, int], writer: RunWriter | None) -> None:
+    def __init__(
+        self, config: Config, declared: Mapping[str, EvalSet], writer: RunWriter | None
+    ) -> None:
         self._config = config
-        self._sizes = sizes
+        self._declared = declared
         self._writer = writer
         self._runner = Runner(config)
         self._results: dict[tuple[str, str, int], Result] = {}
@@ -78,36 +79,21 @@ class Execution:
 
     def _results_of(self, evalset: EvalSet) -> Iterator[Result]:
         jobs = [job for case in evalset.cases for job in jobs_of(evalset, case, self._config)]
-        self._facts[evalset.name] = self._describe(evalset, None)
+        self._facts[evalset.name] = facts(self._declared[evalset.name], None, self._config)
         try:
             pipeline = self._build(evalset)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - becomes every case's record
             yield from (broken(job, error, self._config) for job in jobs)
             return
-        self._facts[evalset.name] = self._describe(evalset, pipeline)
+        self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
         self._futures = self._runner.start(pipeline, jobs)
         for future in self._futures:
             yield self._runner.result(future)
 
     def _build(self, evalset: EvalSet) -> Pipeline:
         if evalset.pipeline is None:
-            raise PipelineError(f"{evalset.path} names no pipeline.")
+            raise no_pipeline()
         return build_pipeline(evalset.pipeline, evalset, self._config, self._runner.loop)
-
-    def _describe(self, evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, Any]:
-        """Return what the record's header says of an evalset."""
-        limits = [self._config.concurrency]
-        if pipeline is not None and pipeline.concurrency is not None:
-            limits.append(pipeline.concurrency)
-        return {
-            "path": str(evalset.path),
-            "cases": self._sizes[evalset.name],
-            "mode": "live",
-            "concurrency": min(limits),
-            "pipeline": None if pipeline is None else pipeline.name,
-            "deterministic": None if pipeline is None else pipeline.deterministic,
-            "fingerprint": fingerprint(evalset, pipeline),
-        }
 
     def _keep(self, result: Result) -> None:
         if result.key not in self._results:
@@ -117,10 +103,9 @@ class Execution:
 
     def _close_record(self, writer: RunWriter, *, ended: bool) -> str:
         """Close the record; it is complete where every case of every file has a result."""
-        cases = {(result.evalset, result.case) for result in self.results}
+        seen = {(result.evalset, result.case) for result in self.results}
+        whole = len(seen) == sum(len(evalset.cases) for evalset in self._declared.values())
         writer.head["evalsets"] = self._facts
-        written = writer.close(
-            complete=ended and len(cases) == sum(self._sizes.values()), cut_short=not ended
-        )
+        written = writer.close(complete=ended and whole, cut_short=not ended)
         kept = f" ({writer.path} holds an earlier run and was left as it is)"
         return f"{written}{'' if written == writer.path else kept}"

@@ -49,15 +49,14 @@ def run(
     from pytest_rag.cli.selection import load_all, narrow
 
     settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
-    declared = load_all(paths)
-    chosen = _repeated(narrow(declared, ids=case or (), tags=tag or ()), repeat)
+    declared = {evalset.name: evalset for evalset in load_all(paths)}
+    chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
     if plan:
         _show_plan(chosen, out)
         return
     _need_pipelines(chosen)
     options = {"concurrency": concurrency, "repeat": repeat, "tags": tag, "cases": case}
-    sizes = {evalset.name: len(evalset.cases) for evalset in declared}
-    raise typer.Exit(_run(chosen, sizes, settings, _open(out, options, settings), paths))
+    raise typer.Exit(_run(chosen, declared, settings, _open(out, options, settings), paths))
 
 
 def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
@@ -103,7 +102,7 @@ def _open(out: Path | None, options: Mapping[str, Any], settings: Config) -> Run
 
 def _run(
     evalsets: Sequence[EvalSet],
-    sizes: Mapping[str, int],
+    declared: Mapping[str, EvalSet],
     settings: Config,
     writer: RunWriter | None,
     paths: Sequence[Path],
@@ -114,7 +113,7 @@ def _run(
     from pytest_rag.cli.terminal import progress, say, width
     from pytest_rag.report.text import lines
 
-    execution = Execution(settings, sizes, writer)
+    execution = Execution(settings, declared, writer)
     ended, record = False, None
     try:
         with progress(sum(case.repeat for each in evalsets for case in each.cases)) as advance:
@@ -123,7 +122,7 @@ def _run(
         record = execution.close(ended=ended)
     for text in verdict.failures(execution.results, evalsets, width()):
         say([(text, ""), ("", "")])
-    summary = verdict.summary_of(execution.results, evalsets, sizes)
+    summary = verdict.summary_of(execution.results, evalsets, declared)
     again = verdict.command_again(paths, summary)
     say(lines(summary, width=width(), record=record, again=again))
     return verdict.exit_status(summary) if ended else _INTERRUPTED

@@ -6,8 +6,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from pytest_rag.gate import by_case, case_outcome, judge_limits
+from pytest_rag.report.failure import case_failure
 from pytest_rag.report.summary import summarise
-from pytest_rag.report.text import case_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,21 +23,21 @@ _MOST_NAMED = 5
 
 
 def summary_of(
-    results: Sequence[Result], evalsets: Iterable[EvalSet], sizes: Mapping[str, int]
+    results: Sequence[Result], evalsets: Iterable[EvalSet], declared: Mapping[str, EvalSet]
 ) -> Summary:
     """Summarise a run, limits on the whole among it.
 
     Args:
         results: Of all evalsets.
         evalsets: With the cases that were selected.
-        sizes: How many cases each evalset holds in its file, by name.
+        declared: The same evalsets with all cases of their files, by name.
     """
     evalsets = list(evalsets)
     gates = {
         evalset.name: judge_limits(
             evalset.gate,
             [result for result in results if result.evalset == evalset.name],
-            declared=sizes[evalset.name],
+            declared=len(declared[evalset.name].cases),
             min_pass={case.id: case.min_pass for case in evalset.cases},
         )
         for evalset in evalsets
@@ -64,7 +64,7 @@ def failures(results: Sequence[Result], evalsets: Iterable[EvalSet], width: int)
             of = runs.get(case.id)
             if not of or case_outcome(of, case.min_pass) not in ("failed", "error"):
                 continue
-            errors = {result.error["traceback"] for result in of if result.error is not None}
+            errors = {r.error["traceback"] for r in of if r.error and r.error["traceback"]}
             known = bool(errors) and errors <= told
             yield "\n".join(case_failure(of, case, told=known, width=width))
             told |= errors

@@ -239,5 +239,5 @@ def _takes_filters(function: Any) -> bool:
         raise PipelineError(
             f"{name}{signature} cannot be called with the query alone: {error}. A callable "
             "pipeline takes the query, and `filters` where it names such a parameter."
-        ) from error
+        ) from None
     return takes

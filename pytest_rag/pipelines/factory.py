@@ -85,7 +85,6 @@ def load_object(path: str, folders: Iterable[Path]) -> Any:
 
 
 def _import(module_name: str, folders: Iterable[Path]) -> Any:
-    missing: ModuleNotFoundError | None = None
     for folder in (None, *folders):
         if folder is not None and str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
@@ -94,11 +93,10 @@ def _import(module_name: str, folders: Iterable[Path]) -> Any:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
                 raise  # the module is there, and something it imports is not
-            missing = error
     raise PipelineError(
         f"There is no module {module_name!r} for the pipeline. Is it spelled right, and does it "
-        f"lie in the project's root, beside the evalset, or in an installed package?"
-    ) from missing
+        "lie in the project's root, beside the evalset, or in an installed package?"
+    )
 
 
 def _fits(factory: Any, spec: PipelineSpec) -> None:
@@ -116,7 +114,7 @@ def _fits(factory: Any, spec: PipelineSpec) -> None:
         raise PipelineError(
             f"{spec.factory}{signature} does not take these params: {error}.{hint} "
             "`pipeline` names a factory: a function that returns the pipeline."
-        ) from error
+        ) from None
 
 
 _KEY_NAME = re.compile(r"\b[A-Z][A-Z0-9_]*(?:API_KEY|_TOKEN|_SECRET|_ACCESS_KEY)\b")

@@ -78,7 +78,7 @@ class EvalRun:
 
     def told_before(self, results: Sequence[Result]) -> bool:
         """Tell whether the same error was shown already, so that it need not be shown whole."""
-        errors = {r.error["traceback"] for r in results if r.error is not None}
+        errors = {r.error["traceback"] for r in results if r.error and r.error["traceback"]}
         known = bool(errors) and errors <= self._told
         self._told |= errors
         return known

@@ -65,19 +65,9 @@ class Collected:
     def note_pipeline(self, evalset: EvalSet, pipeline: Pipeline, project: Config) -> None:
         """Remember what the header says of an evalset, once its pipeline is built."""
         if evalset.name not in self._facts:
-            from pytest_rag.evaluation import fingerprint
+            from pytest_rag.evaluation import facts
 
-            self._facts[evalset.name] = {
-                "path": str(evalset.path),
-                "cases": len(evalset.cases),
-                "mode": "live",
-                "concurrency": min(
-                    project.concurrency, pipeline.concurrency or project.concurrency
-                ),
-                "pipeline": pipeline.name,
-                "deterministic": pipeline.deterministic,
-                "fingerprint": fingerprint(evalset, pipeline),
-            }
+            self._facts[evalset.name] = facts(evalset, pipeline, project)
 
     def pack(self, results: Iterable[Result]) -> str:
         """Return results, and facts not yet sent, as the text a report carries."""
@@ -138,7 +128,9 @@ class Collected:
         for item in items:
             cases[item.evalset.name].append(item.case)
         chosen = [replace(self._evalsets[name], cases=tuple(of)) for name, of in cases.items()]
-        self._said.extend((line, "") for line in plan_lines(chosen, self._earlier()))
+        self._said.extend(
+            (line, "") for line in plan_lines(chosen, self._earlier(), option="--rag-out")
+        )
 
     def _earlier(self) -> records.Run | None:
         out = self.settings.out

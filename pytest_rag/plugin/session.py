@@ -119,7 +119,7 @@ class RagSession:
 
     def _verdict(self, item: RagItem, run: EvalRun, results: Sequence[Result]) -> None:
         from pytest_rag.evaluation import outcome_of
-        from pytest_rag.report.text import case_failure
+        from pytest_rag.report.failure import case_failure
 
         outcome = outcome_of(item.case, results)
         if outcome == "not_run":

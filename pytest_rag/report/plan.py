@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_rag.report.text import count, money
+from pytest_rag.report.layout import count, money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -35,7 +35,8 @@ def test_a_failed_check_is_1_and_says_why(project):
     )
     ran = project("run", "hr.rag.yaml")
     assert ran.exit_code == 1
-    assert "hr.rag.yaml:3 leave" in ran.stdout
+    assert "leave: contains 'six': not so" in ran.stdout
+    assert "hr.rag.yaml:3\n" in ran.stdout
     assert "contains 'six'" in ran.stdout
     assert "pytest-rag run hr.rag.yaml --case leave" in ran.stdout
 
@@ -155,6 +156,10 @@ def test_tags_and_ids_select_over_several_files(project):
     run = records.read(project.path / "run.jsonl")
     assert [(r.evalset, r.case) for r in run.results] == [("hr", "pay")]
     assert not run.complete
+    project("run", "hr.rag.yaml", "--out", "whole.jsonl")
+    whole = records.read(project.path / "whole.jsonl")
+    assert whole.complete
+    assert run.header["evalsets"]["hr"] == whole.header["evalsets"]["hr"]
 
 
 def test_a_selection_does_not_judge_the_whole(project):

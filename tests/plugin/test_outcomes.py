@@ -12,7 +12,7 @@ import pytest
 
 GOOD = {
     "good.py": "def build():\n    return lambda query: 'yes'\n",
-    "good.rag.yaml": "pipeline: good:build\ncases:\n  - {id: ok, query: q, checks: {contains: 'yes'}}\n",
+    "good.rag.yaml": "pipeline: good:build\ncases: [{id: ok, query: q, checks: {contains: 'yes'}}]",
 }
 
 

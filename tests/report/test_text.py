@@ -9,8 +9,10 @@ import pytest
 
 from pytest_rag.gate import judge_limits
 from pytest_rag.records import Result
+from pytest_rag.report.failure import case_failure
+from pytest_rag.report.layout import duration, money
 from pytest_rag.report.summary import summarise
-from pytest_rag.report.text import case_failure, duration, lines, money
+from pytest_rag.report.text import lines
 from pytest_rag.types import Case, GateLimit
 
 
@@ -258,7 +260,8 @@ def test_a_case_that_failed():
         retrieved=[node(d, rank, 14.5 - rank) for rank, d in enumerate(documents, 1)],
     )
     assert told([result], CASE) == block("""\
-        evalsets/handbook.rag.yaml:41 carry-over
+        carry-over: contains 'five': not so (and 1 more)
+          evalsets/handbook.rag.yaml:41
           How many unused vacation days carry over into the next leave year?
           contains 'five': not so
           forbidden = 1, limit ≤ 0
@@ -336,16 +339,17 @@ def test_a_broken_cost_budget():
 def test_an_error():
     """The user's traceback is shown whole, once; the next case refers to it."""
     assert told([broke()], CASE) == block("""\
-        evalsets/handbook.rag.yaml:41 carry-over
+        carry-over: TimeoutError: no answer within 60 s
+          evalsets/handbook.rag.yaml:41
           How many unused vacation days carry over into the next leave year?
             Traceback (most recent call last):
               File "app.py", line 3
             TimeoutError: no answer within 60 s
         """)
     assert told([broke()], CASE, told=True) == block("""\
-        evalsets/handbook.rag.yaml:41 carry-over
+        carry-over: TimeoutError: no answer within 60 s
+          evalsets/handbook.rag.yaml:41
           How many unused vacation days carry over into the next leave year?
-          TimeoutError: no answer within 60 s
           the traceback is shown at the first case with this error
         """)
 
@@ -356,7 +360,7 @@ def test_repeats():
     runs = [run(), broke(repeat=1), run(repeat=2, outcome="failed", answer="Ten.")]
     runs[2].checks.append(CONTAINS)
     assert told(runs, case) == block("""\
-        a
+        a: TimeoutError: no answer within 60 s (1 of 3 runs) (and 1 more)
           Why?
           1 of 3 runs passed, 2 must; shown is repeat 2
           TimeoutError: no answer within 60 s (1 of 3 runs)
@@ -369,4 +373,4 @@ def test_a_check_that_could_not_be_measured():
     """An error of a check alone is told by its reason, with all else that is known."""
     result = run(outcome="error", answer="Five.", checks=[check("R@5", "no sections")])
     case = Case(id="a", query="Why?")
-    assert told([result], case) == "a\n  Why?\n  no sections\n  answer        Five.\n"
+    assert told([result], case) == "a: no sections\n  Why?\n  answer        Five.\n"

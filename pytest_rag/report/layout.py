@@ -1,0 +1,58 @@
+"""How figures and rows are written in every text report."""
+
+from __future__ import annotations
+
+from math import floor, log10
+from textwrap import wrap
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+__all__ = ["LABEL", "Line", "Style", "block", "count", "duration", "labelled", "money"]
+
+Style = Literal["", "good", "bad", "dim", "bold"]
+
+LABEL = 14
+"""Columns of a row's label."""
+
+
+class Line(NamedTuple):
+    """One line of a report and how it may be styled."""
+
+    text: str
+    style: Style = ""
+
+
+def money(usd: float) -> str:
+    """Write US dollars with cents, or with two digits that are not zero: ``$0.00012``."""
+    places = 2 if usd == 0 else max(2, 1 - floor(log10(abs(usd))))
+    return f"${usd:,.{places}f}"
+
+
+def duration(ms: float) -> str:
+    """Write milliseconds with the digits that matter, from ten thousand on as seconds."""
+    if ms >= 10_000:
+        return f"{ms / 1000:,.1f} s"
+    return f"{ms:,.0f} ms" if ms >= 10 else f"{ms:.2g} ms"
+
+
+def count(n: int, noun: str) -> str:
+    """Write a number of things: ``1 case``, ``93 cases``."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def labelled(label: str, text: str, width: int, style: Style = "") -> Iterator[Line]:
+    """Yield a labelled text, wrapped under itself; a no-break space holds words together."""
+    room = max(width - 2 - LABEL, 40)
+    for part in wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]:
+        yield Line(f"  {label:<{LABEL}}{part}".replace("\xa0", " "), style)
+        label = ""
+
+
+def block(label: str, parts: Iterable[str], width: int) -> Iterator[Line]:
+    """Yield parts behind one label, no part broken where it fits."""
+    room = width - 2 - LABEL
+    held = [part.replace(" ", "\xa0") if len(part) < room - 2 else part for part in parts]
+    if held:
+        yield from labelled(label, "\xa0· ".join(held), width)
