@@ -137,9 +137,9 @@ def _phrases(argument: Any) -> list[str]:
 
 
 def _contains(asked: Asked) -> Found:
-    """All phrases stand in the answer as whole words, without regard to case and articles."""
-    answer = text.phrase(asked.answer, asked.language)
-    lacking = [p for p in _phrases(asked.argument) if not _holds(answer, p, asked.language)]
+    """All phrases stand in the answer as they are written, without regard to case and spacing."""
+    answer = text.folded(asked.answer)
+    lacking = [p for p in _phrases(asked.argument) if not text.contains_text(answer, p)]
     if lacking:
         return 0.0, f"the answer lacks {', '.join(map(repr, lacking))}"
     return 1.0, None

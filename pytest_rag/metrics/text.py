@@ -9,7 +9,9 @@ from typing import Literal
 __all__ = [
     "Language",
     "contains_phrase",
+    "contains_text",
     "content_words",
+    "folded",
     "guess_language",
     "normalise",
     "phrase",
@@ -121,6 +123,20 @@ def words(text: str) -> list[str]:
 def phrase(text: str, language: Language = "en") -> list[str]:
     """Return :func:`words` without articles, to be looked for in the phrase of another text."""
     return [word for word in words(text) if not _ARTICLES[language].fullmatch(word)]
+
+
+def folded(text: str) -> str:
+    """Return the text in one case and width, without Markdown's emphasis, single-spaced."""
+    plain = re.sub(r"\*\*|__|`", "", text)
+    return " ".join(unicodedata.normalize("NFKC", plain).casefold().split())
+
+
+def contains_text(haystack: str, needle: str) -> bool:
+    """Tell whether a phrase stands in folded text; a number in it is never part of a longer one."""
+    wanted = re.escape(folded(needle))
+    before = r"(?<![\d])(?<!\d[.,])" if wanted[:1].isdigit() else ""
+    behind = r"(?![\d])(?![.,]\d)" if wanted[-1:].isdigit() else ""
+    return bool(wanted) and re.search(f"{before}{wanted}{behind}", haystack) is not None
 
 
 def contains_phrase(haystack: list[str], needle: list[str]) -> bool:

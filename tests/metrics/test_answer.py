@@ -148,8 +148,10 @@ def test_the_language_is_guessed(text: str, language: str) -> None:
     ("answer", "argument", "expected"),
     [
         ("Up to five days.", "five", 1.0),
-        ("Up to FIVE days.", "the five days", 1.0),
+        ("Up to FIVE  days.", "five days", 1.0),
         ("Up to fifteen days.", "five", 0.0),
+        ("Refunds take a week.", "refund", 1.0),
+        ("東京都です", "東京", 1.0),
         ("Up to 15 days.", "5", 0.0),
         ("Up to 1.5 days.", 5, 0.0),
         ("Up to 5 days.", 5, 1.0),
@@ -160,12 +162,11 @@ def test_the_language_is_guessed(text: str, language: str) -> None:
         ("Write it in C++.", "C++", 1.0),
         ("Write it in C.", "C++", 0.0),
         ("**Five** days", "five days", 1.0),
-        ("The answer is A.", "A", 0.0),
         ("", "five", 0.0),
     ],
 )
-def test_contains_wants_whole_words(answer: str, argument: Any, expected: float) -> None:
-    """All phrases must be there, as words and not as parts of words."""
+def test_contains(answer: str, argument: Any, expected: float) -> None:
+    """All phrases must be there as written; a number is not found inside a longer one."""
     assert value("contains", answer, argument=argument) == expected
 
 
