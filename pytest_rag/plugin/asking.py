@@ -117,7 +117,7 @@ class Rag:
 
     def check(
         self,
-        observation: Observation | None = None,
+        observation: Observation | Mapping[str, Any] | None = None,
         checks: Mapping[str, Any] | None = None,
         /,
         **more: Any,
@@ -127,7 +127,8 @@ class Rag:
         ``rag.check(seen, {"nDCG@10": 0.8, "contains": "five"}, latency_ms=2000)``
 
         Args:
-            observation: What to check; the last one where it is left out.
+            observation: What to check; the last one where it is left out, as it may be also
+                where limits follow.
             checks: Limits by metric name.
             more: Further limits whose names are Python names.
 
@@ -138,6 +139,8 @@ class Rag:
             AssertionError: if one does not hold, with all that do not.
             pytest.UsageError: for an unknown metric or a value of the wrong kind.
         """
+        if isinstance(observation, Mapping):
+            checks, observation = {**observation, **(checks or {})}, None
         asked = self._find(observation)
         given = self._limits({**(checks or {}), **more})
         names = {limit.metric for limit in given}

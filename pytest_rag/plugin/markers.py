@@ -36,8 +36,8 @@ def parametrise(metafunc: pytest.Metafunc) -> None:
     """Give a marked test one run a case.
 
     Raises:
-        pytest.UsageError: for an unknown keyword, an evalset that does not load, or a test that
-            does not ask for the `rag` fixture.
+        pytest.Collector.CollectError: for an unknown keyword, an evalset that does not load, or a
+            test that does not ask for the `rag` fixture.
     """
     session_of(metafunc.config)
     node = metafunc.definition
@@ -89,7 +89,8 @@ def _find(node: pytest.Item, name: str) -> Path:
         for candidate in tried:
             if (folder / candidate).is_file():
                 return folder / candidate
-    known = (p.name for f in folders for p in (*f.glob("*.rag.yaml"), *f.glob("*/*.rag.yaml")))
+    files = (p for f in folders for p in (*f.glob("*.rag.yaml"), *f.glob("*/*.rag.yaml")))
+    known = (path.name.removesuffix(".rag.yaml") for path in files)
     raise _usage(node, f"There is no evalset {name!r}.{did_you_mean(name, set(known))}")
 
 
@@ -97,7 +98,7 @@ def budget_of(node: pytest.Item) -> dict[str, float]:
     """Return the ceilings of ``@pytest.mark.rag_budget``.
 
     Raises:
-        pytest.UsageError: for an unknown budget or a value that is no number.
+        pytest.Collector.CollectError: for an unknown budget or a value that is no number.
     """
     given = _keywords(node, "rag_budget", tuple(BUDGETS))
     for name, value in given.items():
@@ -120,8 +121,8 @@ def _keywords(node: pytest.Item, marker: str, known: tuple[str, ...]) -> dict[st
     return merged
 
 
-def _usage(node: pytest.Item, message: str) -> pytest.UsageError:
-    return pytest.UsageError(f"{node.nodeid}: {message}")
+def _usage(node: pytest.Item, message: str) -> pytest.Collector.CollectError:
+    return pytest.Collector.CollectError(f"{node.nodeid}: {message}")
 
 
 def hold(item: pytest.Item) -> None:
