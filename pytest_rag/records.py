@@ -91,8 +91,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the result as a record line's mapping, secrets redacted."""
-        values = {name: redact(getattr(self, name)) for name in self.__slots__}
-        return {"kind": "result", **values}
+        return {"kind": "result", **redact({name: getattr(self, name) for name in self.__slots__})}
 
     @classmethod
     def from_dict(cls, line: Mapping[str, Any]) -> Self:

@@ -21,7 +21,7 @@ _PATTERNS = (
     re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat)[-_][A-Za-z0-9_-]{16,}"),
     re.compile(r"(://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )
-_SECRET_NAME = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD)$")
+_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD")
 _SHORTEST = 8
 
 
@@ -53,5 +53,5 @@ def _text(text: str, secrets: Sequence[str]) -> str:
 
 
 def _secrets() -> list[str]:
-    values = {v for name, v in os.environ.items() if _SECRET_NAME.search(name)}
+    values = {os.environ[name] for name in os.environ if name.endswith(_SECRET_NAMES)}
     return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)

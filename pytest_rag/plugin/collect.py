@@ -22,7 +22,16 @@ __all__ = ["CaseFailure", "EvalSetFile", "RagItem"]
 
 
 class CaseFailure(Exception):  # noqa: N818 - a verdict, not an error
-    """A case did not pass; the text says all there is to say."""
+    """A case did not pass.
+
+    Args:
+        head: One line, for lists of failures.
+        details: All there is to say, for a section of the report.
+    """
+
+    def __init__(self, head: str, details: str) -> None:
+        super().__init__(head)
+        self.details = details
 
 
 class EvalSetFile(pytest.File):
@@ -73,7 +82,7 @@ class RagItem(pytest.Function):
         return path, max(0, self.case.line - 1), self.name
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
-        """Show a verdict as its text; anything else as pytest does."""
+        """Show a verdict as its line; anything else as pytest does."""
         if isinstance(excinfo.value, CaseFailure):
             return str(excinfo.value)
         return super().repr_failure(excinfo, *args)

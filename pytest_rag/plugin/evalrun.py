@@ -52,12 +52,14 @@ class EvalRun:
             self._failure = error
         self._alone = scope() not in ("session", "package")
 
-    def results(self, item: RagItem, together: Sequence[RagItem]) -> list[Result]:
+    def results(
+        self, item: RagItem, together: Callable[[RagItem], list[RagItem]]
+    ) -> list[Result]:
         """Return the results of an item's case, one a repeat; waits until they are there.
 
         Args:
             item: The one that asks.
-            together: Items whose cases may run at the same time, this one among them.
+            together: Gives the items whose cases may run at the same time, the one among them.
         """
         try:
             pipeline = self.build()
@@ -66,7 +68,7 @@ class EvalRun:
             return [broken(job, error, self.runner.config) for job in jobs]
         if item.name not in self._futures:
             first = not self._futures
-            self._start(pipeline, together if first and not self._alone else [item])
+            self._start(pipeline, together(item) if first and not self._alone else [item])
         results = [self.runner.result(future) for future in self._futures[item.name]]
         del self._futures[item.name]  # a rerun asks anew
         return results

@@ -91,7 +91,7 @@ class RagSession:
         if item.evalset.pipeline is None:
             run.use_fixture(request, lambda: self.pipeline_scope)
         try:
-            results = run.results(item, self._together(item))
+            results = run.results(item, self._together)
         except CancelledError:
             pytest.skip("the run was stopped before this case")
         item.stash[RESULTS] = self._in_hand = results
@@ -110,7 +110,7 @@ class RagSession:
         self.collected.note_pipeline(evalset, pipeline, project)
         return pipeline
 
-    def _together(self, item: RagItem) -> Sequence[RagItem]:
+    def _together(self, item: RagItem) -> list[RagItem]:
         """Return the items whose cases may start now: under xdist the others may be elsewhere."""
         if self.is_worker:
             return [item]
@@ -127,7 +127,8 @@ class RagSession:
             pytest.skip(error["message"])
         if outcome != "passed":
             told = run.told_before(results)
-            raise CaseFailure("\n".join(case_failure(results, item.case, told=told)))
+            head, *details = case_failure(results, item.case, told=told)
+            raise CaseFailure(head, "\n".join(details))
 
     # --- hooks ---
 
@@ -148,6 +149,8 @@ class RagSession:
             if results:
                 report.rag = self.collected.pack(results)
                 report.rag_outcome = _worst(results) if report.failed else None
+            if call.excinfo is not None and isinstance(call.excinfo.value, CaseFailure):
+                report.sections.insert(0, ("details", call.excinfo.value.details))
         return report
 
     def _take(self, item: pytest.Item) -> list[Result]:
