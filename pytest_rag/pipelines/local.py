@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import ConfigError, PipelineError
+from pytest_rag.extras import require
 from pytest_rag.pipelines.params import LocalParams
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class LocalPipeline:
         Raises:
             PipelineError: if there are no documents, two of one id, or none with text.
         """
+        require("llama_index.retrievers.bm25", "demo")
         self.params = params
         self.deterministic = params.synthesizer == "extractive"
         self.documents = _ids(documents)

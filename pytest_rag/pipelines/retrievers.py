@@ -1,22 +1,24 @@
 """BM25, dense and hybrid retrievers over one set of nodes, with metadata filters per query.
 
-They are our own because the stock ones do not serve here. ``BM25Retriever`` knows one language,
-keeps stop words in the query, fixes its filters when it is built and rebuilds every node of a
-result from JSON: four times as long a query on 5,000 nodes. ``SimpleVectorStore`` compares
-vectors one by one in Python: more than ten times as long.
+The stock ones do not serve here as they are. ``BM25Retriever``, the base of the lexical one, knows
+one language, keeps stop words in the query, fixes its filters when it is built and rebuilds every
+node of a result from JSON: four times as long a query on 5,000 nodes. ``SimpleVectorStore``
+compares vectors one by one in Python: more than ten times as long.
 """
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import bm25s
 import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
+from llama_index.retrievers.bm25 import BM25Retriever
 
-from pytest_rag.extras import require
 from pytest_rag.pipelines.fusion import reciprocal_rank, weighted
 from pytest_rag.pipelines.language import detect, terms
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.schema import TextNode
     from numpy.typing import NDArray
+
+# bm25s sets its own logger to DEBUG; what it says then stands beside every failed case.
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 __all__ = ["DenseRetriever", "FilteredQuery", "HybridRetriever", "LexicalRetriever", "NodeStore"]
 
@@ -103,28 +108,28 @@ def _comparable(value: Any) -> Any:
     return value if isinstance(value, str | None) else repr(value)
 
 
-class LexicalRetriever(BaseRetriever):
-    """BM25 (Lucene's variant, computed by bm25s) over stems of each node's own language.
+class LexicalRetriever(BM25Retriever):
+    """BM25 (Lucene's variant) over stems of each node's own language.
 
     The query is stemmed for every language of the corpus. Nodes that share no term are left out.
     """
 
     def __init__(self, store: NodeStore, *, k1: float, b: float, top_k: int) -> None:
-        super().__init__()
         self._store, self._top_k = store, top_k
         corpus = [
             terms(node.get_content(metadata_mode=MetadataMode.EMBED), language)
             for node, language in zip(store.nodes, store.node_languages, strict=True)
         ]
         self.document_frequency = Counter(term for found in corpus for term in set(found))
-        self._bm25 = require("bm25s", "demo").BM25(method="lucene", k1=k1, b=b)
-        self._bm25.index(corpus, show_progress=False)
+        bm25 = bm25s.BM25(method="lucene", k1=k1, b=b)
+        bm25.index(corpus, show_progress=False)
+        super().__init__(existing_bm25=bm25, similarity_top_k=min(top_k, len(corpus)))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         wanted = self._query_terms(query_bundle.query_str)
         if not wanted:
             return []
-        scores = self._bm25.get_scores(wanted)
+        scores = self.bm25.get_scores(wanted)
         mask = scores > 0
         allowed = self._store.mask(query_bundle)
         return self._store.best(scores, self._top_k, mask if allowed is None else mask & allowed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +13,6 @@ from pytest_rag.evaluation import with_repeat
 from pytest_rag.plugin import session_of
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -44,7 +44,8 @@ class EvalSetFile(pytest.File):
             repeat = session.settings.repeat
             evalset = session.add(evalsets.load(self.path))
         except UsageError as error:
-            raise self.CollectError(str(error)) from error
+            here = f"{self.config.invocation_params.dir}{os.sep}"
+            raise self.CollectError(str(error).replace(here, "")) from error
         self._register_tags(evalset)
         for case in evalset.cases:
             yield RagItem.from_parent(

@@ -282,7 +282,7 @@ def _time(name: str, values: Sequence[float], **shares: float | None) -> TimeRow
 
 
 def _share(part: float, whole: float) -> float | None:
-    return part / whole if whole > 0 else None
+    return min(part / whole, 1.0) if whole > 0 else None
 
 
 # --- usage ------------------------------------------------------------------------------------
