@@ -15,11 +15,9 @@ from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
 
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
-    from pytest_rag.records import Result
     from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec
 
 __all__ = [
@@ -27,7 +25,6 @@ __all__ = [
     "facts",
     "jobs_of",
     "no_pipeline",
-    "outcome_of",
     "with_repeat",
 ]
 
@@ -100,16 +97,8 @@ def no_pipeline() -> PipelineError:
     )
 
 
-def outcome_of(case: Case, results: Iterable[Result]) -> str:
-    """Return the outcome of a case over its repeats: passed where ``min_pass`` of them did."""
-    outcomes = [result.outcome for result in results]
-    if outcomes.count("passed") >= case.min_pass:
-        return "passed"
-    return next(kind for kind in ("failed", "error", "not_run") if kind in outcomes)
-
-
 def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[str, Any]:
-    """Return what a run record's header says of an evalset.
+    """Return what a run record's header says of an evalset; its path is from the project's root.
 
     Args:
         evalset: As its file says, with all cases.
@@ -117,8 +106,11 @@ def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[s
         config: For the concurrency.
     """
     limit = None if pipeline is None else pipeline.concurrency
+    path = evalset.path
+    if path.is_relative_to(config.root):
+        path = path.relative_to(config.root)
     return {
-        "path": str(evalset.path),
+        "path": path.as_posix(),
         "cases": len(evalset.cases),
         "mode": "live",
         "concurrency": min(config.concurrency, limit or config.concurrency),

@@ -10,6 +10,7 @@ from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.costs.prices import load_list
 from pytest_rag.errors import PipelineError
 from pytest_rag.judge import Job, broken, judge
 from pytest_rag.loop import LoopThread
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
 
-__all__ = ["Finish", "Runner"]
+__all__ = ["Finish", "Runner", "timed_out"]
 
 Finish = Callable[[], "Result"]
 """What is left to do once a pipeline has answered: read, score and judge, off the event loop."""
@@ -71,6 +72,7 @@ class Runner:
         pending = [_Pending(job=job, attempt=Attempt(queued=now)) for job in jobs]
         team = self._teams.get(id(pipeline))
         if team is None:
+            load_list()
             limit = min(self.config.concurrency, pipeline.concurrency or self.config.concurrency)
             team = self._teams[id(pipeline)] = _Team(pipeline, limit)
         team.waiting.extend(pending)
@@ -142,7 +144,7 @@ class Runner:
         if not done:
             task.cancel()
             task.add_done_callback(_retrieve_exception)
-            return self._broken(pending, PipelineError(_timed_out(case.timeout_s)))
+            return self._broken(pending, PipelineError(timed_out(case.timeout_s)))
         try:
             raw = task.result()
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes into the record
@@ -181,13 +183,14 @@ def _overdue(pending: _Pending) -> bool:
     return bool(started) and time.perf_counter() - started > pending.job.case.timeout_s
 
 
-def _timed_out(seconds: float) -> str:
+def timed_out(seconds: float) -> str:
+    """Return the sentence for a pipeline that took too long."""
     return f"The pipeline gave no answer within timeout_s: {seconds:g}."
 
 
 def _blocking(pending: _Pending) -> PipelineError:
     return PipelineError(
-        f"{_timed_out(pending.job.case.timeout_s)} Synchronous code blocks the event loop: use "
+        f"{timed_out(pending.job.case.timeout_s)} Synchronous code blocks the event loop: use "
         "`await`, or make the pipeline a plain function, which runs in a thread."
     )
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.errors import UsageError
+from pytest_rag.errors import ConfigError, UsageError
 from pytest_rag.evalset.build import Builder, read_defaults
 from pytest_rag.evalset.bulk import read_bulk
 from pytest_rag.evalset.limits import read_gate
@@ -20,7 +20,7 @@ from pytest_rag.registry import did_you_mean
 from pytest_rag.types import EvalSet, PipelineSpec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_rag.evalset.yamlpos import Node
@@ -139,7 +139,7 @@ def _evalset(root: Node, problems: Problems) -> EvalSet | None:
         name=model.evalset or problems.path.stem.removesuffix(".rag"),
         path=problems.path,
         cases=tuple(builder.cases),
-        pipeline=_pipeline(model.pipeline, root),
+        pipeline=_pipeline(model.pipeline, root, source),
         gate=gate,
         alpha=alpha,
     )
@@ -183,13 +183,30 @@ def _bulk(model: FileModel, builder: Builder, source: Source) -> None:
         read_bulk(model.cases_from, builder, source, ("cases_from",))
 
 
-def _pipeline(model: str | FactoryModel | LocalModel, root: Node) -> PipelineSpec | None:
+def _pipeline(
+    model: str | FactoryModel | LocalModel, root: Node, source: Source
+) -> PipelineSpec | None:
     if not model:
         return None
     entries: Any = root.value
     line = entries["pipeline"][0].line
     if isinstance(model, LocalModel):
+        _check_local(model.local or {}, source)
         return PipelineSpec(params=model.local or {}, line=line)
     if isinstance(model, FactoryModel):
         return PipelineSpec(factory=model.factory, params=model.params, line=line)
     return PipelineSpec(factory=model, line=line)
+
+
+def _check_local(params: Mapping[str, Any], source: Source) -> None:
+    """Report a parameter that the local pipeline does not have, or a value it does not take."""
+    from pytest_rag.pipelines.params import LocalParams
+
+    try:
+        checked = LocalParams.of(params)
+    except ConfigError as error:
+        source.report(str(error), ("pipeline", "local"), key=True)
+    else:
+        if checked.corpus is None:
+            message = "The local pipeline needs a corpus. Write {local: {corpus: FOLDER}}."
+            source.report(message, ("pipeline", "local"), key=True)

@@ -39,7 +39,7 @@ def build(spec: PipelineSpec, *, base: Path, root: Path) -> Any:
         if spec.factory is None:
             from pytest_rag.pipelines import local
 
-            return _called(partial(local.build, base, **spec.params))
+            return _called(partial(local.build, base, root, **spec.params))
         factory = load_object(spec.factory, (base, root))
         if not callable(factory):
             if spec.params:

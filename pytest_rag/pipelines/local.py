@@ -44,11 +44,12 @@ Question: {query_str}
 Answer: """
 
 
-def build(base: Path, **params: Any) -> LocalPipeline:
+def build(base: Path, root: Path | None = None, /, **params: Any) -> LocalPipeline:
     """Build what ``pipeline: {local: {corpus: handbook, …}}`` describes.
 
     Args:
-        base: The folder ``corpus`` is relative to.
+        base: The folder ``corpus`` is relative to, and the first place for import paths.
+        root: The second place for import paths.
         **params: Fields of ``LocalParams``.
 
     Raises:
@@ -62,7 +63,7 @@ def build(base: Path, **params: Any) -> LocalPipeline:
     from pytest_rag.pipelines.corpus import read_folder
 
     documents = read_folder(Path(base) / checked.corpus, checked.glob)
-    return LocalPipeline(documents, checked, base=Path(base))
+    return LocalPipeline(documents, checked, folders=[p for p in (base, root) if p is not None])
 
 
 class LocalPipeline:
@@ -79,9 +80,9 @@ class LocalPipeline:
     query_engine: RetrieverQueryEngine
 
     def __init__(
-        self, documents: Sequence[Document], params: LocalParams, base: Path | None = None
+        self, documents: Sequence[Document], params: LocalParams, folders: Sequence[Path] = ()
     ) -> None:
-        """Build from checked parameters; ``base`` is looked in for the module of an import path.
+        """Build from checked parameters; modules of import paths are looked for in ``folders``.
 
         Raises:
             PipelineError: if there are no documents, two of one id, or none with text.
@@ -91,7 +92,7 @@ class LocalPipeline:
         self.deterministic = params.synthesizer == "extractive"
         self.documents = _ids(documents)
         self.fingerprint = _fingerprint(documents, params)
-        self.query_engine = _engine(documents, params, base)
+        self.query_engine = _engine(documents, params, folders)
 
     @classmethod
     def from_folder(cls, path: str | Path, **params: Any) -> LocalPipeline:
@@ -158,20 +159,20 @@ def _plain(value: Any) -> Any:
 
 
 def _engine(
-    documents: Sequence[Document], params: LocalParams, base: Path | None
+    documents: Sequence[Document], params: LocalParams, folders: Sequence[Path]
 ) -> RetrieverQueryEngine:
     from llama_index.core.query_engine import RetrieverQueryEngine
 
     from pytest_rag.pipelines.retrievers import LexicalRetriever
 
     store = _store(documents, params)
-    embed_model = _embed_model(params.embed_model, base)
+    embed_model = _embed_model(params.embed_model, folders)
     lexical = LexicalRetriever(
         store, k1=params.bm25_k1, b=params.bm25_b, top_k=_depth(params, "bm25")
     )
     return RetrieverQueryEngine(
         retriever=_retriever(store, lexical, embed_model, params),
-        response_synthesizer=_llm_synthesizer(params.llm, base)
+        response_synthesizer=_llm_synthesizer(params.llm, folders)
         if params.synthesizer == "llm"
         else _reader(store, lexical, embed_model, params),
         node_postprocessors=_postprocessors(embed_model, params),
@@ -245,33 +246,33 @@ def _reader(
     )
 
 
-def _llm_synthesizer(llm: Any, base: Path | None) -> BaseSynthesizer:
+def _llm_synthesizer(llm: Any, folders: Sequence[Path]) -> BaseSynthesizer:
     from llama_index.core import PromptTemplate
     from llama_index.core.llms import LLM
     from llama_index.core.response_synthesizers import get_response_synthesizer
 
     return get_response_synthesizer(
-        llm=_made("llm", llm, LLM, base), text_qa_template=PromptTemplate(_ANSWER_PROMPT)
+        llm=_made("llm", llm, LLM, folders), text_qa_template=PromptTemplate(_ANSWER_PROMPT)
     )
 
 
-def _embed_model(value: Any, base: Path | None) -> BaseEmbedding:
+def _embed_model(value: Any, folders: Sequence[Path]) -> BaseEmbedding:
     if value == "wordllama":
         from pytest_rag.pipelines.embedding import WordLlamaEmbedding
 
         return WordLlamaEmbedding()
     from llama_index.core.base.embeddings.base import BaseEmbedding
 
-    made: BaseEmbedding = _made("embed_model", value, BaseEmbedding, base)
+    made: BaseEmbedding = _made("embed_model", value, BaseEmbedding, folders)
     return made
 
 
-def _made(name: str, value: Any, kind: type, base: Path | None) -> Any:
+def _made(name: str, value: Any, kind: type, folders: Sequence[Path]) -> Any:
     """Return the object itself, or what the factory at an import path gives."""
     if isinstance(value, str):
         from pytest_rag.pipelines.factory import load_object
 
-        found = load_object(value, [base] if base is not None else [])
+        found = load_object(value, folders)
         value = found if isinstance(found, kind) or not callable(found) else found()
     if not isinstance(value, kind):
         raise ConfigError(f"{name} must be a LlamaIndex {kind.__name__}, not {value!r}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import wait
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,20 +11,22 @@ import pytest
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS, check, forbidden
-from pytest_rag.errors import MissingKeyError, UsageError
+from pytest_rag.errors import PipelineError, UsageError
 from pytest_rag.evalset import limits
 from pytest_rag.evaluation import jobs_of
-from pytest_rag.judge import judge
-from pytest_rag.observe import ask, read
+from pytest_rag.judge import broken, judge
+from pytest_rag.observe import Attempt, ask, read
 from pytest_rag.pipelines.adapters import adapt
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.plugin.markers import budget_of
+from pytest_rag.runner import timed_out
 from pytest_rag.types import Case, EvalSet, Limit
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_rag.config import Config
+    from pytest_rag.judge import Job
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
@@ -63,6 +66,7 @@ class Rag:
         self._session = session
         self._config = config
         self._asked: list[_Asked] = []
+        self._broke: list[Result] = []
         self._pipeline: Pipeline | None = None
         request.node.stash[RAG] = self
 
@@ -141,6 +145,7 @@ class Rag:
         """
         if isinstance(observation, Mapping):
             checks, observation = {**observation, **(checks or {})}, None
+        __tracebackhide__ = True
         asked = self._find(observation)
         given = self._limits({**(checks or {}), **more})
         names = {limit.metric for limit in given}
@@ -169,33 +174,53 @@ class Rag:
         Raises:
             AssertionError: if one breaks it.
         """
+        __tracebackhide__ = True
         ceilings = [Limit(metric=n, max=float(v)) for n, v in budget_of(self._request.node).items()]
         for asked in self._asked if ceilings else ():
             asked.case = replace(asked.case, checks=(*asked.case.checks, *ceilings))
             _raise(asked, check(ceilings, {}, asked.seen))
 
-    def take(self) -> list[Result]:
-        """Return the record of everything asked, once."""
+    def take(self, raised: pytest.ExceptionInfo[BaseException] | None) -> list[Result]:
+        """Return the record of everything asked, once; what the test itself found wrong counts.
+
+        Args:
+            raised: What ended the test, or None.
+        """
         asked, self._asked = self._asked, []
-        name = self._request.node.nodeid.partition("::")[0]
-        evalset = EvalSet(name=name, path=self._request.path, cases=())
-        if self._parameter is not None:
-            evalset = self._parameter.evalset
-        results = []
-        for number, each in enumerate(asked):
-            job = jobs_of(evalset, replace(each.case, repeat=1), self._config)[0]
-            results.append(judge(replace(job, repeat=number if self._parameter else 0), each.seen))
-        return results
+        broke, self._broke = self._broke, []
+        results = [
+            *(judge(self._job(each.case, n), each.seen) for n, each in enumerate(asked)),
+            *broke,
+        ]
+        if raised is None or isinstance(raised.value, pytest.skip.Exception) or broke:
+            return results
+        error = {"type": raised.typename, "message": str(raised.value), "traceback": ""}
+        return [
+            replace(r, outcome="failed", error=error) if r.outcome == "passed" else r
+            for r in results
+        ]
 
     # --- inside ---
 
+    def _job(self, case: Case, number: int) -> Job:
+        """Return the job of the n-th question of this test, under the test's name."""
+        name = self._request.node.nodeid
+        name = name.partition("[")[0] if self._parameter else name.partition("::")[0]
+        evalset = EvalSet(name=name, path=self._request.path, cases=())
+        repeat = 0
+        if self._parameter is not None:
+            evalset = replace(self._parameter.evalset, name=name)
+            repeat = self._parameter.repeat + number * case.repeat
+        job = jobs_of(evalset, replace(case, repeat=1), self._config)[0]
+        return replace(job, repeat=repeat)
+
     def _observe(self, case: Case) -> Observation:
-        runner = self._session.runner(self._config)
-        pipeline = self._pipeline_under_test()
-        asking = ask(pipeline, case.query, case.filters)
+        attempt = Attempt()
         try:
-            seen = read(runner.loop.submit(asking).result(timeout=case.timeout_s), self._config)
+            seen = self._ask(case, attempt)
         except Exception as error:
+            job = self._job(case, len(self._asked) + len(self._broke))
+            self._broke.append(broken(job, error, self._config, attempt))
             reason = key_missing(error)
             if reason is not None:
                 pytest.skip(reason)
@@ -203,16 +228,19 @@ class Rag:
         self._asked.append(_Asked(case, seen))
         return seen
 
-    def _pipeline_under_test(self) -> Pipeline:
-        """Return the evalset's pipeline, or the fixture's."""
+    def _ask(self, case: Case, attempt: Attempt) -> Observation:
+        loop = self._session.runner(self._config).loop
         if self._pipeline is None:
-            try:
-                self._pipeline = self._build()
-            except MissingKeyError as error:
-                pytest.skip(str(error))
-        return self._pipeline
+            self._pipeline = self._build()
+        future = loop.submit(ask(self._pipeline, case.query, case.filters, attempt))
+        done, _ = wait([future], timeout=case.timeout_s)
+        if not done:
+            future.cancel()
+            raise PipelineError(timed_out(case.timeout_s))
+        return read(future.result(), self._config)
 
     def _build(self) -> Pipeline:
+        """Return the evalset's pipeline, or the fixture's."""
         evalset = None if self._parameter is None else self._parameter.evalset
         if evalset is None or evalset.pipeline is None:
             target = self._request.getfixturevalue("rag_pipeline")

@@ -42,6 +42,7 @@ class EvalSetFile(pytest.File):
         session = session_of(self.config)
         try:
             repeat = session.settings.repeat
+            session.load_project()
             evalset = session.add(evalsets.load(self.path))
         except UsageError as error:
             here = f"{self.config.invocation_params.dir}{os.sep}"

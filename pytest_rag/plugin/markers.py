@@ -30,6 +30,7 @@ class Parameter:
 
     evalset: EvalSet
     case: Case
+    repeat: int = 0
 
 
 def parametrise(metafunc: pytest.Metafunc) -> None:
@@ -51,15 +52,24 @@ def parametrise(metafunc: pytest.Metafunc) -> None:
         name = node.name
         raise _usage(node, f"@pytest.mark.rag(evalset=…) needs the fixture: def {name}(rag).")
     evalset = _load(node, given)
-    parameters = [Parameter(evalset=evalset, case=case) for case in evalset.cases]
+    parameters = [
+        Parameter(evalset=evalset, case=case, repeat=repeat)
+        for case in evalset.cases
+        for repeat in range(case.repeat)
+    ]
     metafunc.parametrize(
         "rag_case",
         [
-            pytest.param(p, id=p.case.id, marks=[getattr(pytest.mark, t) for t in p.case.tags])
+            pytest.param(p, id=_id(p), marks=[getattr(pytest.mark, t) for t in p.case.tags])
             for p in parameters
         ],
         indirect=True,
     )
+
+
+def _id(parameter: Parameter) -> str:
+    case = parameter.case
+    return case.id if case.repeat == 1 else f"{case.id}-{parameter.repeat + 1}"
 
 
 def _load(node: pytest.Item, given: Mapping[str, Any]) -> EvalSet:

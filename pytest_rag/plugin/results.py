@@ -195,7 +195,7 @@ class Collected:
             from pytest_rag import evalset as evalsets
 
             try:
-                self._evalsets[name] = evalsets.load(Path(self._facts[name]["path"]))
+                self._evalsets[name] = evalsets.load(self.config.rootpath / self._facts[name]["path"])
             except UsageError as error:
                 self._said.append((str(error), "bad"))
         return self._evalsets.get(name)

@@ -51,13 +51,21 @@ class RagSession:
         """The project's configuration with the command line's options.
 
         Raises:
-            pytest.UsageError: if ``[tool.pytest-rag]`` is wrong.
+            pytest.exit.Exception: if ``[tool.pytest-rag]`` is wrong.
+        """
+        try:
+            return self.load_project()
+        except ConfigError as error:
+            pytest.exit(str(error), returncode=pytest.ExitCode.USAGE_ERROR)
+
+    def load_project(self) -> Config:
+        """Read the project's configuration once.
+
+        Raises:
+            ConfigError: if it is wrong.
         """
         if self._project is None:
-            try:
-                loaded = configuration.load(self.config.rootpath)
-            except ConfigError as error:
-                raise pytest.UsageError(str(error)) from error
+            loaded = configuration.load(self.config.rootpath)
             self._project = loaded.with_options(concurrency=self.settings.concurrency)
         return self._project
 
@@ -118,10 +126,10 @@ class RagSession:
         return [i for i in items if i.evalset is item.evalset]
 
     def _verdict(self, item: RagItem, run: EvalRun, results: Sequence[Result]) -> None:
-        from pytest_rag.evaluation import outcome_of
+        from pytest_rag.gate import case_outcome
         from pytest_rag.report.failure import case_failure
 
-        outcome = outcome_of(item.case, results)
+        outcome = case_outcome(results, item.case.min_pass)
         if outcome == "not_run":
             error = next(r.error for r in results if r.error is not None)
             pytest.skip(error["message"])
@@ -145,21 +153,22 @@ class RagSession:
         """Let the report carry the item's results, as text, to the process that decides."""
         report = yield
         if call.when == "call":
-            results = self._take(item)
+            results = self._take(item, call.excinfo)
             if results:
                 report.rag = self.collected.pack(results)
-                report.rag_outcome = _worst(results) if report.failed else None
+                own = isinstance(item, RagItem) and report.failed
+                report.rag_outcome = _worst(results) if own else None
             if call.excinfo is not None and isinstance(call.excinfo.value, CaseFailure):
                 report.sections.insert(0, ("details", call.excinfo.value.details))
         return report
 
-    def _take(self, item: pytest.Item) -> list[Result]:
+    def _take(self, item: pytest.Item, raised: Any) -> list[Result]:
         """Return the results an item has made, once."""
         results = item.stash.get(RESULTS, [])
         item.stash[RESULTS] = []
         asked = item.stash.get(RAG, None)
         if asked is not None:
-            results = [*results, *asked.take()]
+            results = [*results, *asked.take(raised)]
         return results
 
     @pytest.hookimpl(wrapper=True)
@@ -194,7 +203,8 @@ class RagSession:
         if self._runner is not None:
             self._runner.cancel()
             unreported = [r for run in self._runs.values() for r in run.unclaimed()]
-            self.collected.keep([*self._in_hand, *unreported])
+            if not self.is_worker:
+                self.collected.keep([*self._in_hand, *unreported])
             self._runner.close()
         if not self.is_worker:
             status = self.collected.finish(session)

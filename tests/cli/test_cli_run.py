@@ -184,7 +184,7 @@ def test_the_record_tells_what_was_run(project):
     ]
     assert run.complete
     facts = run.header["evalsets"]["hr"]
-    assert facts["path"] == str(project.path / "hr.rag.yaml")
+    assert facts["path"] == "hr.rag.yaml"
     assert (facts["mode"], facts["cases"], facts["concurrency"]) == ("live", 2, 4)
     assert facts["fingerprint"]["cases"]
 

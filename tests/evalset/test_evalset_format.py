@@ -106,13 +106,33 @@ def test_relevant_as_a_list():
             "{factory: 'a:b', params: {top_k: 5}}",
             PipelineSpec(factory="a:b", params={"top_k": 5}, line=1),
         ),
-        ("{local: {top_k: 3}}", PipelineSpec(params={"top_k": 3}, line=1)),
-        ("{local: }", PipelineSpec(line=1)),
+        (
+            "{local: {corpus: docs, top_k: 3}}",
+            PipelineSpec(params={"corpus": "docs", "top_k": 3}, line=1),
+        ),
     ],
 )
 def test_pipeline(written, spec):
     """A pipeline is an import path, a factory with parameters, or the local one."""
     assert read(f"pipeline: {written}\n{CASE}").pipeline == spec
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{local: {corpus: docs, topk: 3}}", "has no parameter 'topk'. Did you mean 'top_k'?"),
+        ("{local: {corpus: docs, top_k: 0}}", "top_k"),
+        ("{local: {top_k: 3}}", "needs a corpus"),
+        ("{local: }", "needs a corpus"),
+    ],
+)
+def test_a_wrong_setting_of_the_local_pipeline(written, message):
+    """Parameters of the pipeline that comes with us are checked with the file."""
+    with pytest.raises(EvalSetError) as caught:
+        read(f"pipeline: {written}\n{CASE}")
+    (problem,) = caught.value.problems
+    assert message in problem.message
+    assert (problem.line, problem.column) == (1, 12)
 
 
 def test_defaults_under_a_case():

@@ -24,7 +24,7 @@ GOOD = [
     "cases: [{id: a, query: q, checks: {contains: x, calls: {max: 3}, tokens: 2}}]",
     CASE + "pipeline: a.b:c",
     CASE + "pipeline: {factory: 'a:b', params: {k: [1]}}",
-    CASE + "pipeline: {local: {}}",
+    CASE + "pipeline: {local: {corpus: docs}}",
     CASE + "gate: {R@5: 0.4, latency_ms.p95: {max: 3}, alpha: 0.1}",
     CASE + "defaults: {checks: {calls: 2}, repeat: 2, min_pass: 1, tags: [x]}",
 ]

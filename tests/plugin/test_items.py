@@ -233,3 +233,27 @@ def test_cases_run_at_the_same_time(run_rag, pytester):
     files = {"app.py": app, "many.rag.yaml": f"pipeline: app:build\ncases:\n{cases}"}
     run_rag(files, "--rag-concurrency=4").assert_outcomes(passed=12)
     assert Path(pytester.path / "most.txt").read_text() == "4"
+
+
+def test_rerunning_the_last_case_asks_only_that(run_rag, pytester):
+    """A case that fails at the end is asked again alone; the others were paid for once."""
+    last = NUMBERS.replace("[elsewhere.md]", "[never.md]")
+    files = {"app.py": APP, "numbers.rag.yaml": last}
+    run_rag(files, "--reruns", "1").assert_outcomes(passed=2, failed=1)
+    assert sorted(asked(pytester)) == [
+        "what is one",
+        "what is three",
+        "what is three",
+        "what is two",
+    ]
+
+
+@pytest.mark.parametrize("extra", [(), ("-x",)], ids=["all", "x"])
+def test_workers_leave_the_record_to_the_controller(run_rag, pytester, extra):
+    """Under xdist there is one record, whole, and nothing beside it."""
+    run_rag(FILES, "-n2", "--rag-out=run.jsonl", *extra)
+    text = (pytester.path / "run.jsonl").read_text().splitlines()
+    kinds = [json.loads(line)["kind"] for line in text]
+    assert kinds[0] == "header"
+    assert kinds[-1] == "footer"
+    assert not list(pytester.path.glob("*.part"))

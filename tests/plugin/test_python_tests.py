@@ -90,9 +90,9 @@ def test_a_marked_test_runs_once_a_case(run_rag, pytester, way):
     result.assert_outcomes(passed=3)
     result.stdout.fnmatch_lines(["*test_hr?days?*"])
     assert {(r["evalset"], r["case"], r["outcome"]) for r in lines(pytester)} == {
-        ("hr", "days", "passed"),
-        ("hr", "laptop", "passed"),
-        ("hr", "shoes", "passed"),
+        ("test_rag.py::test_hr", "days", "passed"),
+        ("test_rag.py::test_hr", "laptop", "passed"),
+        ("test_rag.py::test_hr", "shoes", "passed"),
     }
     run_rag({}, "test_rag.py", "-m", "smoke").assert_outcomes(passed=1)
 
@@ -222,3 +222,100 @@ def test_yaml_and_python_share_one_pipeline(run_rag, pytester):
     files = {"app.py": app, "own.rag.yaml": "pipeline: app:build\ncases: [{id: a, query: q}]"}
     run_rag({**files, "test_own.py": test}).assert_outcomes(passed=2)
     assert (pytester.path / "built.txt").read_text() == "x"
+
+
+def test_yaml_and_python_results_stand_side_by_side(run_rag, pytester):
+    """A case run from YAML and from a marked test leaves two results."""
+    test = """
+        import pytest
+
+        @pytest.mark.rag(evalset="hr", tags="smoke")
+        def test_hr(rag):
+            rag.check(rag.ask())
+    """
+    run_rag(project(test), "--rag-out=run.jsonl").assert_outcomes(passed=4)
+    assert [r["evalset"] for r in lines(pytester) if r["case"] == "days"] == [
+        "hr",
+        "test_rag.py::test_hr",
+    ]
+
+
+def test_a_tests_own_assertion_counts(run_rag, pytester):
+    """A plain assert that fails is a failure, on the terminal and in the record."""
+    test = "def test_own(rag):\n    assert 'six' in rag.ask('vacation').answer\n"
+    result = run_rag(project(test), "test_rag.py", "--rag-out=run.jsonl")
+    result.assert_outcomes(failed=1)
+    (line,) = lines(pytester)
+    assert line["outcome"] == "failed"
+    assert "six" in line["error"]["message"]
+
+
+def test_repeats_are_tests_of_their_own(run_rag, pytester):
+    """``repeat`` of the marker and ``--rag-repeat`` run a case that often."""
+    test = """
+        import pytest
+
+        @pytest.mark.rag(evalset="hr", tags="smoke", repeat=2)
+        def test_hr(rag):
+            rag.ask()
+    """
+    result = run_rag(project(test), "test_rag.py", "-v", "--rag-out=run.jsonl")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_hr?days-2?*"])
+    assert [r["repeat"] for r in lines(pytester)] == [0, 1]
+    run_rag({}, "test_rag.py", "--rag-repeat=3").assert_outcomes(passed=3)
+
+
+BROKEN = """
+    import time, pytest
+
+    @pytest.fixture(scope="session")
+    def rag_pipeline():
+        def ask(query):
+            if query == "hang":
+                time.sleep(600)
+            raise OSError("disk on fire")
+        return ask
+"""
+
+
+def test_a_pipeline_that_breaks_is_recorded(run_rag, pytester):
+    """The test fails with the pipeline's own exception, and the record holds an error."""
+    files = {"conftest.py": BROKEN, "test_rag.py": "def test_it(rag):\n    rag.ask('q')\n"}
+    result = run_rag(files, "--rag-out=run.jsonl")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*OSError: disk on fire*"])
+    assert [(r["outcome"], r["error"]["type"]) for r in lines(pytester)] == [("error", "OSError")]
+
+
+def test_a_pipeline_that_hangs_is_given_up(run_rag):
+    """A marked case's ``timeout_s`` holds from Python, too."""
+    test = """
+        import pytest
+
+        @pytest.mark.rag(evalset="slow")
+        def test_slow(rag):
+            rag.ask()
+    """
+    cases = "cases: [{id: a, query: hang, timeout_s: 0.2}]"
+    files = {"conftest.py": BROKEN, "slow.rag.yaml": cases, "test_rag.py": test}
+    result = run_rag(files, "test_rag.py")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*no answer within timeout_s: 0.2*"])
+
+
+def test_a_missing_key_is_not_green(run_rag, monkeypatch):
+    """Tests that were skipped for want of a key measured nothing."""
+    monkeypatch.delenv("ACME_API_KEY", raising=False)
+    conftest = """
+        import os, pytest
+
+        @pytest.fixture(scope="session")
+        def rag_pipeline():
+            return os.environ["ACME_API_KEY"]
+    """
+    files = {"conftest.py": conftest, "test_rag.py": "def test_it(rag):\n    rag.ask('q')\n"}
+    result = run_rag(files)
+    result.assert_outcomes(skipped=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*nothing was measured*"])
