@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as oracle
 
-from pytest_rag.stats import mean_interval, quantile, wilson
+from pytest_rag.stats import mean_interval, quantile, quantile_interval, wilson
 
 SHARES = st.floats(0, 1, allow_subnormal=False)
 
@@ -110,3 +110,48 @@ def test_wilson_of_nothing():
 def test_quantile_interpolates(values, q, expected):
     """A quantile between two values is their weighted mean."""
     assert quantile(values, q) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("n", [6, 20, 72, 73, 500, 5000])
+@pytest.mark.parametrize("q", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("level", [0.8, 0.95])
+def test_quantile_interval_is_that_of_scipy(n, q, level):
+    """The interval runs between SciPy's order statistics, and is missing where one of them is."""
+    values = np.random.default_rng(n).exponential(size=n)
+    theirs = oracle.quantile_test(values, p=q).confidence_interval(level)
+    expected = None if np.isnan(theirs).any() else tuple(theirs)
+    assert quantile_interval(values, q, level=level) == expected
+
+
+@pytest.mark.parametrize(
+    ("q", "fewest", "expected"), [(0.5, 6, (1, 6)), (0.95, 72, (64, 72)), (0.99, 368, (360, 368))]
+)
+def test_quantile_interval_needs_enough_values(q, fewest, expected):
+    """One value fewer, and no interval can be said; n = 0 and 1 have none either."""
+    assert quantile_interval(range(1, fewest + 1), q) == expected
+    for n in (0, 1, fewest - 1):
+        assert quantile_interval(range(n), q) is None
+
+
+@pytest.mark.parametrize("q", [0.5, 0.95])
+def test_quantile_interval_holds_the_quantile_as_often_as_it_says(q):
+    """In 2000 draws of 100 skewed values, at least 95 % of the intervals hold the truth."""
+    draws = np.random.default_rng(2).exponential(size=(2000, 100))
+    found = [quantile_interval(draw, q) for draw in draws]
+    held = np.mean([low <= -np.log(1 - q) <= high for low, high in found])
+    assert 0.94 < held < 0.985
+
+
+@pytest.mark.parametrize(("q", "level"), [(0, 0.95), (1, 0.95), (0.5, 1), (float("nan"), 0.95)])
+def test_quantile_interval_refuses_what_has_none(q, level):
+    """The ends of a distribution have no interval, and no interval is certain."""
+    with pytest.raises(ValueError, match="above 0 and below 1"):
+        quantile_interval([1.0, 2.0], q, level=level)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), None])
+@pytest.mark.parametrize("interval", [mean_interval, lambda values: quantile_interval(values, 0.5)])
+def test_intervals_refuse_what_is_no_number(interval, bad):
+    """A value that could not be computed is refused, and where it stands is said."""
+    with pytest.raises(ValueError, match=r"must be finite: found \S+ at index 1"):
+        interval([0.5, bad, 0.7])

@@ -1,10 +1,11 @@
-"""Intervals and quantiles of scores: pure, seeded, numpy only."""
+"""Intervals and quantiles of scores."""
 
 from __future__ import annotations
 
 from math import sqrt
-from statistics import NormalDist
 from typing import TYPE_CHECKING
+
+from pytest_rag.stats.distributions import NORMAL, binomial, finite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -14,9 +15,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[float64]
 
-__all__ = ["mean_interval", "quantile", "wilson"]
+__all__ = ["mean_interval", "quantile", "quantile_interval", "wilson"]
 
-_NORMAL = NormalDist()
 _RESAMPLES = 9999
 _FEWEST_RESAMPLES = 999
 _DRAWS = 4_000_000  # in all; a large sample needs fewer resamples than a small one
@@ -24,7 +24,7 @@ _CHUNK = 1_000_000  # draws in memory at a time
 
 
 def mean_interval(
-    values: Sequence[float], *, level: float = 0.95, seed: int = 0
+    values: Sequence[float] | Floats, *, level: float = 0.95, seed: int = 0
 ) -> tuple[float, float] | None:
     """Return the BCa bootstrap interval of a mean, or None for fewer than two values.
 
@@ -36,10 +36,13 @@ def mean_interval(
         values: Finite, one a case.
         level: Share of intervals that hold the true mean.
         seed: Of the resampling.
+
+    Raises:
+        ValueError: Where a value is not finite.
     """
     import numpy as np
 
-    sample = np.sort(np.asarray(values, dtype=np.float64))
+    sample = np.sort(finite(values))
     if sample.size < 2:
         return None
     if sample[0] == sample[-1]:
@@ -75,7 +78,7 @@ def _bias(means: Floats, mean: float) -> float:
     tied = np.abs(difference) <= 1e-12 * float(np.abs(means).max())
     below = float(np.count_nonzero((difference < 0) & ~tied)) + np.count_nonzero(tied) / 2
     half = 0.5 / means.size
-    return _NORMAL.inv_cdf(min(max(below / means.size, half), 1 - half))
+    return NORMAL.inv_cdf(min(max(below / means.size, half), 1 - half))
 
 
 def _acceleration(sample: Floats) -> float:
@@ -89,15 +92,15 @@ def _acceleration(sample: Floats) -> float:
 
 def _adjusted(q: float, bias: float, acceleration: float) -> float:
     """Return where to cut the resampled means for the tail probability ``q``."""
-    z = bias + _NORMAL.inv_cdf(q)
-    return _NORMAL.cdf(bias + z / (1 - acceleration * z))
+    z = bias + NORMAL.inv_cdf(q)
+    return NORMAL.cdf(bias + z / (1 - acceleration * z))
 
 
 def wilson(successes: int, n: int, *, level: float = 0.95) -> tuple[float, float] | None:
     """Return Wilson's score interval (1927) of a share, or None where ``n`` is 0."""
     if n == 0:
         return None
-    z = _NORMAL.inv_cdf((1 + level) / 2)
+    z = NORMAL.inv_cdf((1 + level) / 2)
     share = successes / n
     centre = share + z * z / (2 * n)
     spread = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
@@ -115,3 +118,35 @@ def quantile(values: Sequence[float] | Floats, q: float) -> float:
     import numpy as np
 
     return float(np.quantile(np.asarray(values, dtype=np.float64), q))
+
+
+def quantile_interval(
+    values: Sequence[float] | Floats, q: float, *, level: float = 0.95
+) -> tuple[float, float] | None:
+    """Return the interval of a quantile between two of the values, or None where n is too small.
+
+    Free of any distribution (Conover 1999, *Practical nonparametric statistics*, §3.2): how many
+    values lie below the quantile is binomial(n, q), so the interval runs from the largest value
+    that the quantile lies below with a chance of at most ``(1 - level) / 2`` to the smallest that
+    it lies above with no more. It takes 72 values for ``q = 0.95``, 6 for the median.
+
+    Args:
+        values: Finite, one a run.
+        q: Above 0 and below 1; 0.95 is the 95th percentile.
+        level: Share of intervals, at the least, that hold the true quantile.
+
+    Raises:
+        ValueError: Where a value is not finite, or q or level is not between 0 and 1.
+    """
+    import numpy as np
+
+    if not (0 < q < 1 and 0 < level < 1):
+        raise ValueError(f"q and level must lie above 0 and below 1, not {q!r} and {level!r}")
+    sample = np.sort(finite(values))
+    chances = binomial(sample.size, q)
+    tail = (1 - level) / 2
+    low = int(np.count_nonzero(np.cumsum(chances) <= tail))
+    high = int(np.count_nonzero(np.cumsum(chances[::-1]) <= tail))
+    if not low or not high:
+        return None
+    return float(sample[low - 1]), float(sample[-high])

@@ -1,0 +1,28 @@
+"""Intervals, tests and power for scores: pure, seeded, numpy only.
+
+- ``intervals`` says how sure a mean, a share or a quantile is,
+- ``paired`` tells whether a change of paired scores is more than chance,
+- ``power`` says what such a test could have seen,
+- ``distributions`` holds the binomial and Student's t for the three.
+"""
+
+from __future__ import annotations
+
+from pytest_rag.stats.intervals import mean_interval, quantile, quantile_interval, wilson
+from pytest_rag.stats.paired import case_means, holm, paired_differences, sign_flip_test
+from pytest_rag.stats.power import cases_needed, fewest_cases, smallest_drop, spread
+
+__all__ = [
+    "case_means",
+    "cases_needed",
+    "fewest_cases",
+    "holm",
+    "mean_interval",
+    "paired_differences",
+    "quantile",
+    "quantile_interval",
+    "sign_flip_test",
+    "smallest_drop",
+    "spread",
+    "wilson",
+]
