@@ -15,7 +15,6 @@ from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
 
 if TYPE_CHECKING:
-
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
     from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec

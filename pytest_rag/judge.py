@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import check, forbidden
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         Call,
         Case,
         CheckResult,
+        Limit,
         Metric,
         Observation,
         Outcome,
@@ -139,7 +140,7 @@ def _times(timing: Timing) -> dict[str, Any]:
 
 
 def _calls(calls: Iterable[Call]) -> list[dict[str, Any]]:
-    return [{**asdict(call), "latency_ms": round(call.latency_ms, 3)} for call in calls]
+    return [{**_values(call), "latency_ms": round(call.latency_ms, 3)} for call in calls]
 
 
 def _ranked(seen: Observation) -> list[dict[str, Any]] | None:
@@ -152,13 +153,18 @@ def _ranked(seen: Observation) -> list[dict[str, Any]] | None:
 
 
 def _score(score: Score) -> dict[str, Any]:
-    return {"value": score.value, "reason": score.reason, "version": score.version}
+    return _values(score)
 
 
 def _verdict(verdict: CheckResult) -> dict[str, Any]:
     return {
-        **asdict(verdict.limit),
+        **_values(verdict.limit),
         "value": verdict.value,
         "passed": verdict.passed,
         "reason": verdict.reason,
     }
+
+
+def _values(of: Call | Limit | Score) -> dict[str, Any]:
+    """Return the fields of a flat dataclass by name."""
+    return {name: getattr(of, name) for name in of.__slots__}

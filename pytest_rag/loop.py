@@ -9,6 +9,7 @@ import asyncio
 import threading
 import time
 from contextvars import copy_context
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_rag.trace.cpu import metering_task_factory
@@ -60,6 +61,7 @@ class LoopThread:
         finally:
             self._end_tasks()
             self._loop.close()
+            _threads.close()
 
     def _tick(self) -> None:
         self._beat = time.monotonic()
@@ -74,12 +76,42 @@ class LoopThread:
         self._loop.run_until_complete(self._loop.shutdown_asyncgens())
 
 
-async def in_thread(function: Callable[[], T]) -> T:
-    """Run a blocking function in a daemon thread, in a copy of this context.
+class _Threads(threading.local):
+    """Daemon threads of one event loop: as many as it needs at a time, each used again.
 
-    The threads of ``asyncio.to_thread`` are joined when Python ends; one that hangs would keep
-    the process alive for ever.
+    Those of ``asyncio.to_thread`` are joined when Python ends; one that hangs would keep the
+    process alive for ever.
     """
+
+    def __init__(self) -> None:
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+
+    def start(self, work: Callable[[], None]) -> None:
+        """Let a thread that has nothing to do call ``work``, or a new one."""
+        self._work.put(work)
+        if not self._idle.acquire(blocking=False):
+            todo = (self._work, self._idle)
+            threading.Thread(target=_serve, args=todo, name="pytest-rag case", daemon=True).start()
+
+    def close(self) -> None:
+        """End the threads that have nothing to do; the others end when they are done."""
+        self._work.put(None)
+
+
+def _serve(todo: SimpleQueue[Callable[[], None] | None], idle: threading.Semaphore) -> None:
+    while (work := todo.get()) is not None:
+        work()
+        del work  # what it holds must not outlive it
+        idle.release()
+    todo.put(None)  # for the next
+
+
+_threads = _Threads()
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run a blocking function in a daemon thread, in a copy of this context."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
     context = copy_context()
@@ -101,5 +133,5 @@ async def in_thread(function: Callable[[], T]) -> T:
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, *outcome)
 
-    threading.Thread(target=work, name="pytest-rag case", daemon=True).start()
+    _threads.start(work)
     return await done

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,13 +11,12 @@ from pytest_rag.costs.prices import price_calls
 from pytest_rag.errors import PipelineError
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines import reply as replies
-from pytest_rag.pipelines.nodes import from_node
 from pytest_rag.trace import Trace, trace
 from pytest_rag.trace.cpu import metered
 from pytest_rag.types import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
@@ -41,6 +38,12 @@ class Attempt:
     queued: float = 0.0
     started: float = 0.0
     trace: Trace = field(default_factory=Trace)
+
+    def begin(self, seen: Trace) -> None:
+        """Note that the pipeline is called now."""
+        self.trace = seen
+        self.trace.begin()
+        self.started = time.perf_counter()
 
     @property
     def wait_ms(self) -> float:
@@ -75,13 +78,15 @@ async def ask(
     """
     attempt = attempt or Attempt()
     try:
-        returned: Any = None
-        if not pipeline.is_async:
-            returned = await in_thread(partial(_call, pipeline, query, filters, attempt))
-        if pipeline.is_async or inspect.isawaitable(returned):
-            with _started(attempt, pipeline):
-                awaitable = returned if returned is not None else pipeline.ask(query, filters)
-                returned = await metered(replies.finish_async(awaitable))
+        with trace(expect_spans=pipeline.traced) as seen:
+            attempt.begin(seen)
+            if pipeline.is_async:
+                returned = await metered(replies.finish_async(pipeline.ask(query, filters)))
+            else:
+                returned = await in_thread(partial(_call, pipeline, query, filters, attempt))
+                if replies.unfinished(returned):
+                    seen.go_on()
+                    returned = await metered(replies.finish_async(returned))
     except (SystemExit, KeyboardInterrupt) as error:
         message = f"The pipeline raised {error!r}, which would have ended everything."
         raise PipelineError(message) from error
@@ -90,16 +95,11 @@ async def ask(
 
 def _call(pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: Attempt) -> Any:
     """Call a synchronous pipeline; its clock stops in its own thread, whatever the loop does."""
-    with _started(attempt, pipeline):
+    attempt.begin(attempt.trace)
+    try:
         return replies.finish(pipeline.ask(query, filters))
-
-
-@contextmanager
-def _started(attempt: Attempt, pipeline: Pipeline) -> Iterator[None]:
-    with trace(expect_spans=pipeline.traced) as seen:
-        attempt.started = time.perf_counter()
-        attempt.trace = seen
-        yield
+    finally:
+        attempt.trace.end()
 
 
 def read(raw: Raw, config: Config) -> Observation:
@@ -108,17 +108,14 @@ def read(raw: Raw, config: Config) -> Observation:
     Raises:
         PipelineError: if it returned something that is no answer.
     """
-    said = replies.read(raw.returned, config.document_key)
     seen = raw.trace
-    retrieved = said.retrieved
-    if retrieved is None and seen.nodes is not None:
-        retrieved = tuple(from_node(node, config.document_key) for node in seen.nodes)
+    said = replies.read(raw.returned, config.document_key, seen.found)
     calls = [*seen.calls, *([said.call] if said.call is not None else [])]
     opaque = not calls and not raw.pipeline.traced and not seen.span_ids()
     return Observation(
         query=raw.query,
         answer=said.answer,
-        retrieved=retrieved,
+        retrieved=said.retrieved,
         timing=seen.timing(wait_ms=raw.wait_ms),
         documents=raw.pipeline.documents,
         **bill(calls, config, opaque=opaque),

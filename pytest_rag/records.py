@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import subprocess
 import tempfile
 import uuid
@@ -234,9 +235,17 @@ class RunWriter:
         self._file.flush()
 
 
+_JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
 def dumps(line: Mapping[str, Any]) -> str:
     """Write one line; NaN and infinities are refused."""
-    return json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    text = _JSON.encode(line)
+    if _LONE_SURROGATE.search(text):  # UTF-8 cannot hold it
+        return _ESCAPED.encode(line)
+    return text
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -261,6 +270,9 @@ def _umask() -> int:
     return mask
 
 
+_REQUIRED = frozenset({"evalset", "case", "outcome", "query"})
+
+
 def read(path: Path) -> Run:
     """Read a run record; a torn last line, as a crash leaves it, is dropped.
 
@@ -269,24 +281,35 @@ def read(path: Path) -> Run:
             was written by a newer pytest-rag.
     """
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except (OSError, UnicodeDecodeError) as error:
+        lines = path.read_bytes().split(b"\n")
+    except OSError as error:
         raise RecordError(f"{path} cannot be read: {error}") from error
     parsed = list(_parse(path, lines))
-    if not parsed or parsed[0].get("kind") != "header":
+    if not parsed or parsed[0][1].get("kind") != "header":
         raise RecordError(f"{path} is no run record: its first line is no header.")
-    head = parsed[0]
+    head = parsed[0][1]
     if head.get("schema_version") != SCHEMA_VERSION:
         raise RecordError(
             f"{path} has schema_version {head.get('schema_version')!r}; this pytest-rag reads "
             f"{SCHEMA_VERSION}. Upgrade: pip install -U pytest-rag"
         )
-    results = {r.key: r for r in (Result.from_dict(x) for x in parsed if x["kind"] == "result")}
-    foot = next((line for line in parsed if line["kind"] == "footer"), None)
+    results: dict[tuple[str, str, int], Result] = {}
+    foot = None
+    for number, line in parsed:
+        if line["kind"] == "result":
+            missing = _REQUIRED - line.keys()
+            if missing:
+                raise RecordError(
+                    f"{path}:{number}: a result without {', '.join(sorted(missing))}."
+                )
+            result = Result.from_dict(line)
+            results[result.key] = result
+        elif line["kind"] == "footer":
+            foot = line
     return Run(header=head, results=tuple(results.values()), footer=foot)
 
 
-def _parse(path: Path, lines: list[str]) -> Iterable[dict[str, Any]]:
+def _parse(path: Path, lines: list[bytes]) -> Iterable[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(lines, 1):
         if not line:
             continue
@@ -298,4 +321,4 @@ def _parse(path: Path, lines: list[str]) -> Iterable[dict[str, Any]]:
             raise RecordError(f"{path}:{number}: this line is no JSON.") from None
         if not isinstance(value, dict) or "kind" not in value:
             raise RecordError(f"{path}:{number}: this line is no part of a run record.")
-        yield value
+        yield number, value

@@ -21,6 +21,8 @@ _PATTERNS = (
     re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat)[-_][A-Za-z0-9_-]{16,}"),
     re.compile(r"(://)[^/\s:@]+:[^/\s@]+(?=@)"),
 )
+# Most texts hold nothing of the kind, which one search tells.
+_SUSPECT = re.compile("|".join(f"(?i:{p.pattern.removeprefix('(?i)')})" for p in _PATTERNS))
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD")
 _SHORTEST = 8
 
@@ -38,8 +40,8 @@ def _redact(value: Any, secrets: Sequence[str]) -> Any:
     if isinstance(value, str):
         return _text(value, secrets) if len(value) >= _SHORTEST else value
     if isinstance(value, dict):
-        return {key: _redact(inner, secrets) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
+        return {k: v if v is None else _redact(v, secrets) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
         return [_redact(inner, secrets) for inner in value]
     return value
 
@@ -47,7 +49,7 @@ def _redact(value: Any, secrets: Sequence[str]) -> Any:
 def _text(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, _MARK)
-    for pattern in _PATTERNS:
+    for pattern in _PATTERNS if _SUSPECT.search(text) else ():
         text = pattern.sub(rf"\g<1>{_MARK}", text)
     return text
 

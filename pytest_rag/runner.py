@@ -65,6 +65,7 @@ class Runner:
         self.config = config
         self.loop = LoopThread()
         self._teams: dict[int, _Team] = {}
+        self._unclaimed: dict[Future[Finish], None] = {}
 
     def start(self, pipeline: Pipeline, jobs: Iterable[Job]) -> list[Future[Finish]]:
         """Queue jobs and return, in order, a future of each for `result`."""
@@ -75,6 +76,7 @@ class Runner:
             load_list()
             limit = min(self.config.concurrency, pipeline.concurrency or self.config.concurrency)
             team = self._teams[id(pipeline)] = _Team(pipeline, limit)
+        self._unclaimed.update((each.future, None) for each in pending)
         team.waiting.extend(pending)
         self.loop.call(self._staff, team)
         return [each.future for each in pending]
@@ -91,10 +93,13 @@ class Runner:
             except TimeoutError:
                 self._watch()
             else:
-                return finish()
+                result = finish()
+                self._unclaimed.pop(future, None)
+                return result
 
-    def results_there(self, futures: Iterable[Future[Finish]]) -> list[Result]:
-        """Return the results of those futures that have one; waits for none."""
+    def unclaimed(self) -> list[Result]:
+        """Return results that are there and nobody has asked for: they are paid for."""
+        futures = list(self._unclaimed)
         done = (f for f in futures if f.done() and not f.cancelled() and f.exception() is None)
         return [future.result()() for future in done]
 

@@ -37,7 +37,6 @@ class Execution:
         self._runner = Runner(config)
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
-        self._futures: list[Any] = []
 
     @property
     def results(self) -> list[Result]:
@@ -60,7 +59,7 @@ class Execution:
                     self._keep(result)
                     advance(result)
         except KeyboardInterrupt:
-            for result in self._runner.results_there(self._futures):
+            for result in self._runner.unclaimed():
                 self._keep(result)  # paid for, though its turn had not come
             return False
         return True
@@ -86,8 +85,7 @@ class Execution:
             yield from (broken(job, error, self._config) for job in jobs)
             return
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
-        self._futures = self._runner.start(pipeline, jobs)
-        for future in self._futures:
+        for future in self._runner.start(pipeline, jobs):
             yield self._runner.result(future)
 
     def _build(self, evalset: EvalSet) -> Pipeline:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
+import re
+import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from pytest_rag.config import Price
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_rag.types import Call
 
-__all__ = ["LOCAL_MODELS", "Bill", "price_calls"]
+__all__ = ["LOCAL_MODELS", "Bill", "load_list", "price_calls"]
 
 LOCAL_MODELS = frozenset({"wordllama"})
 """Models that run inside this process and bill nobody."""
 
 _FREE = Price()
+_BEDROCK = re.compile(r"(?:\w+\.)?(?:amazon|anthropic|cohere|meta|mistral)\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,15 @@ class Bill:
     calls: tuple[Call, ...]
     cost_usd: float | None
     reason: str | None = None
+
+
+def load_list() -> None:
+    """Import the list of prices where OpenAI's client is there, before that client is used.
+
+    Both know ``httpx2``. While one thread imports it, calls of the client in another one fail.
+    """
+    if "openai" in sys.modules:
+        import genai_prices  # noqa: F401 - what it imports is what counts
 
 
 def price_calls(calls: Sequence[Call], prices: Mapping[str, Price]) -> Bill:
@@ -87,7 +99,21 @@ def _from_list(model: str, fresh_and_cached: int, cached: int, output: int) -> f
     usage = Usage(
         input_tokens=fresh_and_cached, cache_read_tokens=cached or None, output_tokens=output
     )
-    try:
-        return float(calc_price(usage, model_ref=model).total_price)
-    except LookupError:
-        return None
+    for name, provider in _names(model):
+        try:
+            return float(calc_price(usage, model_ref=name, provider_id=provider).total_price)
+        except LookupError:
+            continue
+    return None
+
+
+def _names(model: str) -> Iterator[tuple[str, str | None]]:
+    """Yield what the list may know a model as, with its provider where the name tells it."""
+    yield model, None
+    provider, slash, name = model.rpartition("/")
+    if slash:  # "openai/gpt-4o-mini"; Google writes "models/gemini-2.5-flash"
+        yield name, None if provider == "models" else provider
+    if model.startswith("text-embedding-"):
+        yield model, "openai"
+    if _BEDROCK.match(model):
+        yield model, "aws"

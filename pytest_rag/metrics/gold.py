@@ -16,8 +16,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from fnmatch import translate
+from itertools import chain
 from math import isnan
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["NOT_TOLD", "CannotTellError", "Resolved", "matches", "resolve"]
 
 NOT_TOLD = "the pipeline does not tell what it retrieved"
+Ids = TypeVar("Ids", str, tuple[str, ...])
 _GLOB = re.compile(r"[*?[]")
 _PAGES = re.compile(r"(\d+)-(\d+)")
 _SPAN = re.compile(r"(\d*),(\d*)|(\d+)")
@@ -84,20 +86,27 @@ def resolve(
     seen = {node.id for node in retrieved}
     labels = _read(relevant, seen, documents)
     _check_told(labels.fragments, retrieved)
-    units = [(node.score, _ids(node, labels)) for node in retrieved]
     return Resolved(
-        ranking=tuple(dict.fromkeys(i for ids in _ordered(units) for i in ids)),
+        ranking=tuple(dict.fromkeys(_ordered(retrieved, labels))),
         qrels=labels.qrels,
         missing=labels.missing,
     )
 
 
-def _ordered(units: list[tuple[float | None, tuple[str, ...]]]) -> Iterable[tuple[str, ...]]:
-    """Yield the ids of each node, best node first; a missing or NaN score keeps the given order."""
-    scored = [(score, ids) for score, ids in units if score is not None and not isnan(score)]
-    if len(scored) < len(units):
-        return (ids for _, ids in units)
-    return (ids for _, ids in sorted(scored, reverse=True))
+def _ordered(retrieved: Sequence[Retrieved], labels: _Labels) -> Iterable[str]:
+    """Yield the ids of each node, best node first."""
+    if not labels.fragments and not labels.globs:  # a node is its document, and nothing else
+        return _best_first([(node.score, node.id) for node in retrieved])
+    units = [(node.score, _ids(node, labels)) for node in retrieved]
+    return chain.from_iterable(_best_first(units))
+
+
+def _best_first(units: list[tuple[float | None, Ids]]) -> list[Ids]:
+    """Order by descending score and id; a missing or NaN score keeps the given order."""
+    scored = [unit for unit in units if unit[0] is not None and not isnan(unit[0])]
+    if len(scored) == len(units):
+        units = sorted(units, reverse=True)
+    return [ids for _, ids in units]
 
 
 # --- reading the labels -----------------------------------------------------------------------
@@ -223,8 +232,6 @@ def _expand(
 
 def _ids(node: Retrieved, labels: _Labels) -> tuple[str, ...]:
     """Return the ids a node stands for: all gold it matches, or its document, or nothing."""
-    if not labels.fragments and not labels.globs:
-        return (node.id,)
     found = [part.written for part in labels.fragments.get(node.id, ()) if part.holds(node)]
     if node.id in labels.qrels:
         found.append(node.id)

@@ -12,6 +12,7 @@ steps over the ranks of the relevant ones. Conventions (trec_eval 9, Buckley and
 
 from __future__ import annotations
 
+import functools
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
@@ -236,6 +237,7 @@ class RankingMetric:
         return Score(value=self.compute(judged), version=self.version)
 
 
+@functools.lru_cache(maxsize=256)
 def parse(name: str) -> RankingMetric | None:
     """Return the metric of a name such as ``nDCG@10`` or ``AP``, or None."""
     if re.fullmatch(PATTERN, name) is None:

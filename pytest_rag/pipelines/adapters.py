@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_rag.errors import PipelineError
+from pytest_rag.pipelines.awaiting import is_natively_async
 from pytest_rag.pipelines.corpus_ids import document_ids
 from pytest_rag.pipelines.filters import with_filters
 
@@ -94,10 +95,12 @@ def _adapter(target: Any) -> Callable[[Any], _Adapted] | None:
         ):
             if isinstance(target, base):
                 return adapter
-    return _callable if callable(target) else None
+    return _callable if callable(target) and not isinstance(target, type) else None
 
 
 def _not_a_pipeline(target: Any) -> str:
+    if isinstance(target, type):
+        return f"The factory returned the class {target.__name__} itself. Return an object of it."
     hint = ""
     if hasattr(target, "as_query_engine"):
         hint = f" Return {type(target).__name__}.as_query_engine() instead."
@@ -122,7 +125,7 @@ def _local(target: Any) -> _Adapted:
 
 
 def _query_engine(engine: Any) -> _Adapted:
-    is_async = _is_natively_async(engine)
+    is_async = is_natively_async(engine)
 
     def ask(query: str, filters: Filters) -> Any:
         asked = with_filters(engine, filters) if filters else engine
@@ -132,7 +135,7 @@ def _query_engine(engine: Any) -> _Adapted:
 
 
 def _retriever(retriever: Any) -> _Adapted:
-    is_async = _is_natively_async(retriever)
+    is_async = is_natively_async(retriever)
 
     def ask(query: str, filters: Filters) -> Any:
         asked = with_filters(retriever, filters) if filters else retriever
@@ -141,39 +144,23 @@ def _retriever(retriever: Any) -> _Adapted:
     return ask, is_async, True, None
 
 
-def _is_natively_async(component: Any) -> bool:
-    """Tell whether a component's async methods await, and do not merely call the sync ones.
-
-    LlamaIndex's defaults run the synchronous method inside the event loop, where it would stop
-    every other case; such a component runs in a thread.
-    """
-    from llama_index.core.base.base_retriever import BaseRetriever
-    from llama_index.core.query_engine import CustomQueryEngine
-
-    if isinstance(component, CustomQueryEngine):
-        return type(component).acustom_query is not CustomQueryEngine.acustom_query
-    if isinstance(component, BaseRetriever):
-        own = type(component)._aretrieve is not BaseRetriever._aretrieve  # noqa: SLF001
-        inner = component.__dict__.get("_retrievers") or ()
-        return own and all(_is_natively_async(r) for r in inner)
-    retriever = getattr(component, "_retriever", None)
-    return not isinstance(retriever, BaseRetriever) or _is_natively_async(retriever)
-
-
 def _chat_engine(engine: Any) -> _Adapted:
-    async def ask(query: str, filters: Filters) -> Any:
-        _refuse(filters, engine)
-        engine.reset()  # a case must not see the one before it
-        return await engine.achat(query)
+    """Run one question at a time, in a thread: an engine has one memory, which may block."""
 
-    return ask, True, True, 1
+    def ask(query: str, filters: Filters) -> Any:
+        asked = with_filters(engine, filters) if filters else engine
+        asked.reset()  # a case must not see the one before it
+        return asked.chat(query)
+
+    return ask, False, True, 1
 
 
 def _workflow(workflow: Any) -> _Adapted:
     names = _start_parameters(workflow)
+    parameter = _query_parameter(workflow, names)
 
     async def ask(query: str, filters: Filters) -> Any:
-        given: dict[str, Any] = {_query_parameter(workflow, names): query}
+        given: dict[str, Any] = {parameter: query}
         if filters:
             if names is not None and "filters" not in names:
                 _refuse(filters, workflow)

@@ -21,7 +21,7 @@ def document_ids(target: Any, document_key: str | None) -> frozenset[str] | None
     told = getattr(target, "documents", None)
     if isinstance(told, Set):
         return frozenset(str(name) for name in told)
-    nodes = list(_nodes(target))
+    nodes = _nodes(target)
     if not nodes:
         return None
     if document_key is None:
@@ -29,15 +29,29 @@ def document_ids(target: Any, document_key: str | None) -> frozenset[str] | None
     return frozenset(str(n.metadata[document_key]) for n in nodes if document_key in n.metadata)
 
 
-def _nodes(component: Any) -> Iterable[Any]:
-    """Yield the nodes behind a LlamaIndex engine or retriever."""
+_BEHIND = ("_retriever", "_vector_retriever", "_query_engine", "_index")
+_BEHIND_MANY = ("_retrievers", "_query_engines")
+
+
+def _nodes(component: Any) -> list[Any] | None:
+    """Return the nodes behind a LlamaIndex engine or retriever; None where one part cannot tell."""
     attributes = getattr(component, "__dict__", {})
-    for name in ("_retriever", "_index"):
+    for name in _BEHIND:
         if attributes.get(name) is not None:
-            yield from _nodes(attributes[name])
-            return
-    for retriever in attributes.get("_retrievers") or ():
-        yield from _nodes(retriever)
+            return _nodes(attributes[name])
+    for name in _BEHIND_MANY:
+        parts = attributes.get(name)
+        if parts:
+            return _of_all(parts.values() if isinstance(parts, dict) else parts)
     docstore = attributes.get("_docstore")
-    if docstore is not None:
-        yield from docstore.docs.values()
+    return None if docstore is None else list(docstore.docs.values()) or None
+
+
+def _of_all(parts: Iterable[Any]) -> list[Any] | None:
+    every: list[Any] = []
+    for part in parts:
+        nodes = _nodes(part)
+        if nodes is None:
+            return None
+        every += nodes
+    return every

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,11 +29,10 @@ def from_node(scored: Any, document_key: str | None) -> Retrieved:
     """
     node = getattr(scored, "node", scored)
     metadata = dict(node.metadata)
-    score = getattr(scored, "score", None)
     return Retrieved(
         id=_document_id(node, metadata, document_key),
         node=str(node.node_id),
-        score=None if score is None else float(score),
+        score=_score(getattr(scored, "score", None), f"The retrieved node {node.node_id!r}"),
         text=node.get_content(),
         sections=_words(metadata, _SECTION_KEYS),
         pages=_words(metadata, _PAGE_KEYS),
@@ -89,8 +89,8 @@ def _score(value: Any, where: str) -> float | None:
         score = float(value)
     except (TypeError, ValueError):
         raise PipelineError(f"{where} has the score {value!r:.60}, not a number.") from None
-    if score != score:
-        raise PipelineError(f"{where} has the score NaN.")
+    if not math.isfinite(score):
+        raise PipelineError(f"{where} has the score {score}, which cannot be ranked.")
     return score
 
 

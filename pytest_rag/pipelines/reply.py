@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import inspect
+import math
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import PipelineError
+from pytest_rag.loop import in_thread
 from pytest_rag.pipelines.nodes import from_mapping, from_node
 from pytest_rag.registry import did_you_mean
 from pytest_rag.types import Call, Retrieved
 
-__all__ = ["Reply", "finish", "finish_async", "read"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_rag.trace.found import Found
+
+__all__ = ["Reply", "finish", "finish_async", "read", "unfinished"]
 
 _KEYS = frozenset({"answer", "retrieved", "usage"})
 _USAGE_KEYS = frozenset(
@@ -38,35 +46,47 @@ class Reply:
 
 def finish(raw: Any) -> Any:
     """Read a synchronous stream to its end; anything else is returned as it is."""
-    generator = getattr(raw, "response_gen", None) if _is_stream(raw) else None
-    if generator is None:
+    if not _is_stream(raw) or _is_async_stream(raw):
         return raw
     if hasattr(raw, "get_response"):
         return raw.get_response()
-    for _ in generator:  # a streaming chat response gathers its text as it is read
+    for _ in raw.response_gen:  # a streaming chat response gathers its text as it is read
         pass
     return raw
+
+
+def unfinished(raw: Any) -> bool:
+    """Tell whether something is left to await, or a stream that only a loop can read."""
+    return inspect.isawaitable(raw) or _is_async_stream(raw)
 
 
 async def finish_async(raw: Any) -> Any:
-    """Await what can be awaited and read a stream to its end."""
+    """Await what can be awaited and read a stream to its end, a synchronous one in a thread."""
     if inspect.isawaitable(raw):
         raw = await raw
-    if not _is_stream(raw):
+    if _is_async_stream(raw):
+        if hasattr(raw, "get_response"):
+            return await raw.get_response()
+        async for _ in raw.async_response_gen():
+            pass
         return raw
+    return await in_thread(partial(finish, raw)) if _is_stream(raw) else raw
+
+
+def _is_async_stream(raw: Any) -> bool:
+    """Tell whether a stream of LlamaIndex's is read with ``async for``."""
+    if not _is_stream(raw):
+        return False
     if hasattr(raw, "get_response"):
-        response = raw.get_response()
-        return await response if inspect.isawaitable(response) else response
-    async for _ in raw.async_response_gen():
-        pass
-    return raw
+        return hasattr(raw, "async_response_gen")
+    return getattr(raw, "achat_stream", None) is not None
 
 
 def _is_stream(raw: Any) -> bool:
     return "Streaming" in type(raw).__name__ and hasattr(raw, "source_nodes")
 
 
-def read(raw: Any, document_key: str | None) -> Reply:
+def read(raw: Any, document_key: str | None, found: Found) -> Reply:
     """Read a pipeline's finished result.
 
     Args:
@@ -74,20 +94,32 @@ def read(raw: Any, document_key: str | None) -> Reply:
             ``{"answer": str, "retrieved": [{"id": str, "score": float, "text": str}],
             "usage": {…}}``.
         document_key: Metadata key that names a node's document, or None.
+        found: What was seen of retrievers, for a result that does not say what was retrieved.
 
     Raises:
         PipelineError: for anything else; says what came and what is expected.
     """
+    said = _said(raw, document_key, found)
+    if said.retrieved is None and found.nodes is not None:
+        return replace(said, retrieved=_documents(found.nodes, document_key))
+    return said
+
+
+def _documents(nodes: Iterable[Any], document_key: str | None) -> tuple[Retrieved, ...]:
+    return tuple(from_node(node, document_key) for node in nodes)
+
+
+def _said(raw: Any, document_key: str | None, found: Found) -> Reply:
     if isinstance(raw, str):
         return Reply(answer=raw, retrieved=None)
     if isinstance(raw, Mapping):
         return _from_mapping(raw)
     if isinstance(raw, list | tuple) and all(_is_node(entry) for entry in raw):
-        return Reply(answer=None, retrieved=tuple(from_node(n, document_key) for n in raw))
+        return Reply(answer=None, retrieved=_documents(raw, document_key))
     if "llama_index.core" in sys.modules:
-        found = _from_llama_index(raw, document_key)
-        if found is not None:
-            return found
+        told = _from_llama_index(raw, document_key, found)
+        if told is not None:
+            return told
     raise PipelineError(
         f"The pipeline returned {type(raw).__name__} {raw!r:.80}. Expected a LlamaIndex response, "
         'a text, or a mapping {"answer": …, "retrieved": [{"id": …, "score": …, "text": …}]}.'
@@ -129,19 +161,29 @@ def _call(used: Any) -> Call:
                 f"'usage' of the pipeline's answer has a key {key!r}."
                 f"{did_you_mean(str(key), _USAGE_KEYS)}"
             )
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
-        if key != "model" and value is not None and not is_number:
+        if key != "model" and value is not None and not _is_amount(value, whole=key != "cost_usd"):
             raise PipelineError(f"usage.{key} of the pipeline's answer is {value!r:.60}.")
     model = str(used.get("model") or "unknown")
     return Call(stage="llm", **{**used, "model": model})
 
 
-def _from_llama_index(raw: Any, document_key: str | None) -> Reply | None:
-    """Read a query engine's, chat engine's, LLM's or agent's response."""
+def _is_amount(value: Any, *, whole: bool) -> bool:
+    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+    return number and math.isfinite(value) and value >= 0
+
+
+def _from_llama_index(raw: Any, document_key: str | None, found: Found) -> Reply | None:
+    """Read a query engine's, chat engine's, LLM's or agent's response.
+
+    Left out of a response's sources are nodes that its engine has written itself, such as the
+    answers to sub-questions. One without any, as a custom engine makes it of a text, does not
+    tell that nothing was retrieved if something was.
+    """
     nodes = getattr(raw, "source_nodes", None)
     if nodes is not None and hasattr(raw, "response"):
-        retrieved = tuple(from_node(node, document_key) for node in nodes)
-        return Reply(answer=_plain(raw.response), retrieved=retrieved)
+        sources = [node for node in nodes if _is_source(node, found)]
+        told = None if not sources and found.nodes else _documents(sources, document_key)
+        return Reply(answer=_plain(raw.response), retrieved=told)
     for attribute in ("message", "response"):  # ChatResponse; AgentOutput
         content = getattr(getattr(raw, attribute, None), "content", None)
         if isinstance(content, str):
@@ -150,6 +192,11 @@ def _from_llama_index(raw: Any, document_key: str | None) -> Reply | None:
     if isinstance(text, str) and hasattr(raw, "raw"):
         return Reply(answer=text, retrieved=None)
     return None
+
+
+def _is_source(scored: Any, found: Found) -> bool:
+    node = getattr(scored, "node", scored)
+    return not found.ids or bool(node.ref_doc_id) or node.node_id in found.ids
 
 
 def _plain(response: Any) -> str:

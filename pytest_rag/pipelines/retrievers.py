@@ -108,7 +108,7 @@ def _comparable(value: Any) -> Any:
     return value if isinstance(value, str | None) else repr(value)
 
 
-class LexicalRetriever(BM25Retriever):
+class LexicalRetriever(BM25Retriever):  # type: ignore[misc] # it has no types
     """BM25 (Lucene's variant) over stems of each node's own language.
 
     The query is stemmed for every language of the corpus. Nodes that share no term are left out.

@@ -81,6 +81,7 @@ class _Listener:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
 
+    @pytest.hookimpl(tryfirst=True)  # before the terminal asks how to show it
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Hand results to the session, on the process that decides."""
         carried = getattr(report, "rag", None)

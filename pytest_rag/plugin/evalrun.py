@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from pytest_rag.evaluation import build_pipeline, jobs_of, no_pipeline
@@ -33,6 +34,7 @@ class EvalRun:
         self._target: object = None
         self._failure: Exception | None = None
         self._alone = False
+        self._fanned_out = False
         self._told: set[str] = set()
         self._futures: dict[str, list[Future[Finish]]] = {}
 
@@ -52,9 +54,7 @@ class EvalRun:
             self._failure = error
         self._alone = scope() not in ("session", "package")
 
-    def results(
-        self, item: RagItem, together: Callable[[RagItem], list[RagItem]]
-    ) -> list[Result]:
+    def results(self, item: RagItem, together: Callable[[RagItem], list[RagItem]]) -> list[Result]:
         """Return the results of an item's case, one a repeat; waits until they are there.
 
         Args:
@@ -67,16 +67,12 @@ class EvalRun:
             jobs = jobs_of(self.evalset, item.case, self.runner.config)
             return [broken(job, error, self.runner.config) for job in jobs]
         if item.name not in self._futures:
-            first = not self._futures
-            self._start(pipeline, together(item) if first and not self._alone else [item])
+            alone = self._alone or self._fanned_out
+            self._fanned_out = True
+            self._start(pipeline, [item] if alone else together(item))
         results = [self.runner.result(future) for future in self._futures[item.name]]
         del self._futures[item.name]  # a rerun asks anew
         return results
-
-    def unclaimed(self) -> list[Result]:
-        """Return results that no item has asked for, as after ``-x``: they are paid for."""
-        futures = (future for futures in self._futures.values() for future in futures)
-        return self.runner.results_there(futures)
 
     def told_before(self, results: Sequence[Result]) -> bool:
         """Tell whether the same error was shown already, so that it need not be shown whole."""
@@ -104,6 +100,7 @@ class EvalRun:
         return self.pipeline
 
     def _start(self, pipeline: Pipeline, items: Iterable[RagItem]) -> None:
-        for item in items:
-            jobs = jobs_of(self.evalset, item.case, self.runner.config)
-            self._futures[item.name] = self.runner.start(pipeline, jobs)
+        jobs = {i.name: jobs_of(self.evalset, i.case, self.runner.config) for i in items}
+        futures = iter(self.runner.start(pipeline, chain.from_iterable(jobs.values())))
+        for name, repeats in jobs.items():
+            self._futures[name] = list(islice(futures, len(repeats)))

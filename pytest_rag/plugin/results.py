@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -194,8 +193,9 @@ class Collected:
         if name not in self._evalsets and name in self._facts:
             from pytest_rag import evalset as evalsets
 
+            path = self.config.rootpath / self._facts[name]["path"]
             try:
-                self._evalsets[name] = evalsets.load(self.config.rootpath / self._facts[name]["path"])
+                self._evalsets[name] = evalsets.load(path)
             except UsageError as error:
                 self._said.append((str(error), "bad"))
         return self._evalsets.get(name)

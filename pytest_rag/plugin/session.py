@@ -194,17 +194,16 @@ class RagSession:
 
     def receive(self, carried: str) -> None:
         """Take in the results of one report."""
-        self._in_hand = []
         self.collected.receive(carried)
+        self._in_hand = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Stop what still runs, close the record, and judge the whole."""
         if self._runner is not None:
             self._runner.cancel()
-            unreported = [r for run in self._runs.values() for r in run.unclaimed()]
             if not self.is_worker:
-                self.collected.keep([*self._in_hand, *unreported])
+                self.collected.keep([*self._in_hand, *self._runner.unclaimed()])
             self._runner.close()
         if not self.is_worker:
             status = self.collected.finish(session)

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events.embedding import EmbeddingEndEvent, EmbeddingStartEvent
+from llama_index.core.instrumentation.events.embedding import EmbeddingStartEvent
+from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.llm import (
     LLMChatEndEvent,
     LLMChatStartEvent,
@@ -33,6 +35,7 @@ __all__ = ["RagEventHandler", "RagSpanHandler"]
 
 _STAGES: tuple[tuple[type, Stage], ...] = (
     (BaseEmbedding, "embed"),
+    (BaseSparseEmbedding, "embed"),
     (BaseRetriever, "retrieve"),
     (BaseNodePostprocessor, "rerank"),
     (BaseSynthesizer, "synthesize"),
@@ -66,7 +69,9 @@ class RagSpanHandler(BaseSpanHandler[BaseSpan]):
         trace = HUB.claim(id_, parent_id)
         if trace is not None:
             with trace.guarded():
-                trace.enter(id_, parent_id, _stage_of(instance))
+                stage = _stage_of(instance)
+                given = bound_args.arguments.get("nodes") if stage == "rerank" else None
+                trace.enter(id_, parent_id, stage, given)
 
     def span_exit(
         self,
@@ -116,16 +121,19 @@ class RagEventHandler(BaseEventHandler):
             return
         with trace.guarded():
             if isinstance(event, LLMChatStartEvent | LLMCompletionStartEvent):
-                trace.start_call(event.span_id, "llm", _model_name(event.model_dict))
+                trace.start_call(event.span_id, "llm", _model_name(event))
             elif isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent):
                 trace.end_call(event.span_id, event.response)
             elif isinstance(event, EmbeddingStartEvent):
-                trace.start_call(event.span_id, "embed", _model_name(event.model_dict))
-            elif isinstance(event, EmbeddingEndEvent):
-                trace.end_call(event.span_id, None)
+                trace.start_call(event.span_id, "embed", _model_name(event))
+            elif hasattr(event, "chunks"):
+                trace.end_call(event.span_id, None, event.chunks)
+            elif isinstance(event, ExceptionEvent):
+                trace.break_call(event.span_id)
 
 
-def _model_name(model: dict[str, Any]) -> str:
-    """Return the model's name, or its class's where it has none."""
-    named = (model.get(key) for key in ("model", "model_name", "class_name"))
-    return next((str(name) for name in named if name), "unknown")
+def _model_name(event: Any) -> str:
+    """Return the model's name, or where it has none its class's, which begins the span's id."""
+    named = (event.model_dict.get(key) for key in ("model", "model_name"))
+    own = next((str(name) for name in named if name and name != "unknown"), None)
+    return own or str(event.span_id).partition(".")[0]

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import TraceError
 from pytest_rag.trace import usage
 from pytest_rag.trace.cpu import cpu_clock
+from pytest_rag.trace.found import Found
 from pytest_rag.trace.intervals import Interval, length, subtract
 from pytest_rag.types import STAGES, Call, Stage, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 __all__ = ["Trace"]
 
@@ -30,15 +31,21 @@ class _Span:
     cpu: float = 0.0
     children: list[_Span] = field(default_factory=list)
     call: _OpenCall | None = None
+    given: Sequence[Any] = ()
 
     def inside_call(self) -> bool:
         """Tell whether a span around this one is already counted as a call."""
+        return any(span.call is not None for span in self._above())
+
+    def inside(self, *stages: Stage | None) -> bool:
+        """Tell whether a span around this one belongs to one of some stages."""
+        return any(span.stage in stages for span in self._above())
+
+    def _above(self) -> Iterator[_Span]:
         above = self.parent
         while above is not None:
-            if above.call is not None:
-                return True
+            yield above
             above = above.parent
-        return False
 
 
 @dataclass(slots=True, eq=False)
@@ -52,19 +59,22 @@ class Trace:
     """What the instrumentation saw of one run of a pipeline.
 
     Attributes:
-        calls: Calls of models in the order they ended, without prices.
-        nodes: What the last retriever or postprocessor returned: LlamaIndex ``NodeWithScore``
-            objects, or None where none ran.
+        found: What retrievers and postprocessors returned.
     """
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
-        self.nodes: list[Any] | None = None
+        self.found = Found()
+        self._calls: list[tuple[Call, Sequence[str]]] = []
         self._error: BaseException | None = None
         self._spans: dict[str, _Span] = {}
         self._llm_intervals: list[Interval] = []
         self._start = time.perf_counter()
         self._end: float | None = None
+
+    @property
+    def calls(self) -> list[Call]:
+        """Calls of models in the order they ended, without prices."""
+        return [_counted(call, texts) for call, texts in list(self._calls)]
 
     # --- what the handlers tell -----------------------------------------------------------
 
@@ -85,12 +95,19 @@ class Trace:
         """Return the ids of every span seen."""
         return list(self._spans)
 
-    def enter(self, span_id: str, parent_id: str | None, stage: Stage | None) -> None:
-        """Note that a span opened."""
+    def enter(
+        self, span_id: str, parent_id: str | None, stage: Stage | None, given: Any = None
+    ) -> None:
+        """Note that a span opened; ``given`` are the nodes handed to a postprocessor."""
         parent = self._spans.get(parent_id) if parent_id is not None else None
         clock, cpu = cpu_clock()
         span = _Span(
-            parent=parent, stage=stage, start=time.perf_counter(), clock=clock, cpu_start=cpu
+            parent=parent,
+            stage=stage,
+            start=time.perf_counter(),
+            clock=clock,
+            cpu_start=cpu,
+            given=given if isinstance(given, list) else (),
         )
         if parent is not None:
             parent.children.append(span)
@@ -101,12 +118,19 @@ class Trace:
         span = self._spans[span_id]
         span.end = time.perf_counter()
         span.cpu = cpu_clock()[1] - span.cpu_start
-        if span.stage in ("retrieve", "rerank") and isinstance(result, list):
-            self.nodes = result
+        if isinstance(result, list) and not span.inside("retrieve", span.stage):
+            if span.stage == "retrieve":
+                self.found.add(span.start, result)
+            elif span.stage == "rerank":
+                self.found.replace(span.start, span.given, result)
 
     def drop(self, span_id: str) -> None:
         """Note that a span was left by an exception; a call open on it ended without an answer."""
         self.leave(span_id)
+        self.break_call(span_id)
+
+    def break_call(self, span_id: str | None) -> None:
+        """Note that a call, if one is open, was left: by an exception, or a stream not read on."""
         self.end_call(span_id, None)
 
     def start_call(self, span_id: str | None, stage: Stage, model: str) -> None:
@@ -115,8 +139,14 @@ class Trace:
         if not span.inside_call():
             span.call = _OpenCall(stage=stage, model=model, start=time.perf_counter())
 
-    def end_call(self, span_id: str | None, response: Any) -> None:
-        """Note a model's answer with the tokens its provider counted."""
+    def end_call(self, span_id: str | None, response: Any, texts: Sequence[str] = ()) -> None:
+        """Note a model's answer with the tokens its provider counted.
+
+        Args:
+            span_id: Of the call.
+            response: LlamaIndex's, or None where there is none.
+            texts: What was embedded; providers count them, and LlamaIndex drops the count.
+        """
         span = self._span(span_id)
         if span.call is None:
             return
@@ -125,16 +155,15 @@ class Trace:
         if opened.stage == "llm":
             self._llm_intervals.append((opened.start, now))
         tokens = usage.of_response(response)
-        self.calls.append(
-            Call(
-                stage=opened.stage,
-                model=tokens.model or opened.model,
-                input_tokens=tokens.input_tokens,
-                cached_input_tokens=tokens.cached_input_tokens,
-                output_tokens=tokens.output_tokens,
-                latency_ms=(now - opened.start) * 1000,
-            )
+        call = Call(
+            stage=opened.stage,
+            model=tokens.model or opened.model,
+            input_tokens=tokens.input_tokens,
+            cached_input_tokens=tokens.cached_input_tokens,
+            output_tokens=tokens.output_tokens,
+            latency_ms=(now - opened.start) * 1000,
         )
+        self._calls.append((call, texts))
 
     def _span(self, span_id: str | None) -> _Span:
         if span_id is None or span_id not in self._spans:
@@ -143,9 +172,17 @@ class Trace:
 
     # --- what comes out -------------------------------------------------------------------
 
+    def begin(self) -> None:
+        """Start the clock anew."""
+        self._start = time.perf_counter()
+
     def end(self) -> None:
-        """Stop the clock."""
-        self._end = time.perf_counter()
+        """Stop the clock, or let it stand where it has been stopped."""
+        self._end = self._end or time.perf_counter()
+
+    def go_on(self) -> None:
+        """Let a stopped clock run on from where it began."""
+        self._end = None
 
     def verify(self, *, expect_spans: bool) -> None:
         """Refuse a measurement that cannot be trusted.
@@ -190,6 +227,12 @@ class Trace:
             self_ms={s: length(own[s]) * 1000 for s in STAGES if s in own},
             cpu_ms={s: max(0.0, cpu[s]) * 1000 for s in STAGES if s in cpu},
         )
+
+
+def _counted(call: Call, texts: Sequence[str]) -> Call:
+    """Return an embedding's call with its tokens where they can be counted without doubt."""
+    tokens = usage.of_texts(call.model, texts) if texts else None
+    return call if tokens is None else replace(call, input_tokens=tokens)
 
 
 def _staged_below(span: _Span) -> Iterator[_Span]:
