@@ -13,7 +13,7 @@ from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.records import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_rag.config import Config
     from pytest_rag.types import (
@@ -54,6 +54,7 @@ def judge(job: Job, seen: Observation) -> Result:
 
     scores = metrics.score_all(job.metrics, job.case, seen)
     verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
+    gold = _gold(job.case, seen)
     return Result(
         evalset=job.evalset,
         case=job.case.id,
@@ -62,6 +63,7 @@ def judge(job: Job, seen: Observation) -> Result:
         query=job.case.query,
         answer=seen.answer,
         retrieved=_ranked(seen),
+        gold=gold,
         scores={name: _score(score) for name, score in scores.items()},
         checks=[_verdict(verdict) for verdict in verdicts],
         input_tokens=seen.input_tokens,
@@ -69,8 +71,51 @@ def judge(job: Job, seen: Observation) -> Result:
         cost_usd=seen.cost_usd,
         calls=_calls(seen.calls),
         tags=list(job.case.tags),
+        notes=_notes(gold, seen),
         **_times(seen.timing),
     )
+
+
+def _gold(case: Case, seen: Observation) -> dict[str, dict[str, Any]]:
+    """Return where each gold document was retrieved, and whether the index holds it at all."""
+    from pytest_rag.metrics.gold import CannotTellError, resolve
+
+    if not case.relevant or seen.retrieved is None:
+        return {}
+    try:
+        found = resolve(seen.retrieved, case.relevant, seen.documents)
+    except CannotTellError:
+        return {}
+    ranks = {name: rank for rank, name in enumerate(found.ranking, 1)}
+    told = seen.documents is not None
+    return {
+        name: {
+            "grade": grade,
+            "rank": ranks.get(name),
+            "indexed": name not in found.missing if told else None,
+        }
+        for name, grade in found.qrels.items()
+    }
+
+
+def _notes(gold: Mapping[str, Mapping[str, Any]], seen: Observation) -> list[str]:
+    """Say so where the gold names what the index does not hold, and how it may be mended."""
+    lost = [name for name, found in gold.items() if found["indexed"] is False]
+    if not lost:
+        return []
+    note = f"The index holds no document {', '.join(map(repr, lost))}: the label is wrong."
+    key = _key_of(set(lost), seen)
+    if key is None:
+        return [note]
+    line = f'document_key = "{key}"'
+    return [f"{note} Metadata {key!r} of its nodes does: write {line} in [tool.pytest-rag]."]
+
+
+def _key_of(names: set[str], seen: Observation) -> str | None:
+    """Return a metadata key by which a retrieved node bears one of these names, or None."""
+    nodes = seen.retrieved or ()
+    pairs = ((key, value) for node in nodes for key, value in node.metadata.items())
+    return next((key for key, value in pairs if isinstance(value, str) and value in names), None)
 
 
 def _outcome(verdicts: Iterable[CheckResult]) -> Outcome:

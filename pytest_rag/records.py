@@ -49,6 +49,8 @@ class Result:
         query: The question.
         answer: The pipeline's answer, or None.
         retrieved: ``[{id, rank, score, node}]``, rank from 1; None where nothing is known.
+        gold: ``{id: {grade, rank, indexed}}``; the rank is None where it was not retrieved,
+            ``indexed`` None where the index does not tell what it holds.
         scores: ``{metric: {value, reason, version}}``.
         checks: ``[{metric, min, max, argument, value, passed, reason}]``.
         stages_ms: Inclusive milliseconds by stage.
@@ -62,6 +64,7 @@ class Result:
         cost_usd: US dollars, or None where unknown.
         error: ``{type, message, traceback}``, or None.
         tags: The case's tags.
+        notes: What a person should know of the run, in whole sentences.
     """
 
     evalset: str
@@ -71,6 +74,7 @@ class Result:
     query: str
     answer: str | None = None
     retrieved: list[dict[str, Any]] | None = None
+    gold: dict[str, dict[str, Any]] = field(default_factory=dict)
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
     checks: list[dict[str, Any]] = field(default_factory=list)
     stages_ms: dict[str, float] = field(default_factory=dict)
@@ -84,6 +88,7 @@ class Result:
     cost_usd: float | None = None
     error: dict[str, str] | None = None
     tags: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def key(self) -> tuple[str, str, int]:

@@ -85,6 +85,14 @@ RESULT = closed(
             node=TEXT,
         ),
     },
+    gold={
+        "type": "object",
+        "additionalProperties": closed(
+            grade={"type": "integer"},
+            rank={"type": ["integer", "null"], "minimum": 1},
+            indexed={"type": ["boolean", "null"]},
+        ),
+    },
     scores={
         "type": "object",
         "additionalProperties": closed(
@@ -115,6 +123,7 @@ RESULT = closed(
         ]
     },
     tags={"type": "array", "items": TEXT},
+    notes={"type": "array", "items": TEXT},
 )
 FOOTER = closed(
     kind={"const": "footer"},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EvalRun"]
 
+_AHEAD = 1000
+"""Cases of an evalset under way at most before pytest asks for them; bounds what they hold."""
+
 
 class EvalRun:
     """Starts the selected cases of an evalset together and hands each item its own results."""
@@ -34,7 +38,7 @@ class EvalRun:
         self._target: object = None
         self._failure: Exception | None = None
         self._alone = False
-        self._fanned_out = False
+        self._ahead: deque[RagItem] | None = None
         self._told: set[str] = set()
         self._futures: dict[str, list[Future[Finish]]] = {}
 
@@ -66,10 +70,9 @@ class EvalRun:
         except Exception as error:  # noqa: BLE001 - becomes the result of every case
             jobs = jobs_of(self.evalset, item.case, self.runner.config)
             return [broken(job, error, self.runner.config) for job in jobs]
-        if item.name not in self._futures:
-            alone = self._alone or self._fanned_out
-            self._fanned_out = True
-            self._start(pipeline, [item] if alone else together(item))
+        if self._ahead is None:
+            self._ahead = deque(() if self._alone else together(item))
+        self._keep_ahead(pipeline, item, self._ahead)
         results = [self.runner.result(future) for future in self._futures[item.name]]
         del self._futures[item.name]  # a rerun asks anew
         return results
@@ -98,6 +101,16 @@ class EvalRun:
         if self._failure is not None or self.pipeline is None:
             raise self._failure or no_pipeline()
         return self.pipeline
+
+    def _keep_ahead(self, pipeline: Pipeline, item: RagItem, ahead: deque[RagItem]) -> None:
+        """Start further cases where few are under way, and the one asked for if it is not."""
+        if ahead and len(self._futures) <= _AHEAD // 2:
+            free = min(_AHEAD - len(self._futures), len(ahead))
+            self._start(pipeline, [ahead.popleft() for _ in range(free)])
+        if item.name not in self._futures:  # a rerun, or one out of order
+            if item in ahead:
+                ahead.remove(item)
+            self._start(pipeline, [item])
 
     def _start(self, pipeline: Pipeline, items: Iterable[RagItem]) -> None:
         jobs = {i.name: jobs_of(self.evalset, i.case, self.runner.config) for i in items}

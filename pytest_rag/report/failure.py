@@ -55,6 +55,8 @@ def case_failure(
         yield "  the traceback is shown at the first case with this error"
     elif run.error is not None and run.outcome == "error" and run.error["traceback"]:
         yield from indent(run.error["traceback"], "    ").splitlines()
+    for note in run.notes:
+        yield from wrap(note, width, initial_indent="  ", subsequent_indent="    ")
     for label, text in (*_said(run, case), *_spent(run)) if run.error is None else ():
         yield from (line.text for line in labelled(label, text, width))
     yield from _ranked(run, case)
@@ -112,7 +114,7 @@ def _ranked(run: Result, case: Case) -> Iterator[str]:
     found = _documents(run.retrieved)
     ranks = {document: rank for rank, document in enumerate(found, 1)}
     wanted = sorted(case.relevant.items(), key=lambda gold: -gold[1])
-    rows = [f"{gold} ({grade})  {_rank(gold, ranks)}" for gold, grade in wanted[:_GOLD]]
+    rows = [f"{gold} ({grade})  {_rank(gold, ranks, run)}" for gold, grade in wanted[:_GOLD]]
     if len(wanted) > _GOLD:
         rows.append(f"and {len(wanted) - _GOLD} more")
     yield from _labelled("gold", rows)
@@ -146,8 +148,13 @@ def _documents(retrieved: Sequence[Mapping[str, object]]) -> dict[str, float | N
     return {name: top[name] for name in order(top.items())}
 
 
-def _rank(gold: str, ranks: Mapping[str, int]) -> str:
-    """Say where gold was retrieved; of a part of a document only the document's rank is known."""
+def _rank(gold: str, ranks: Mapping[str, int], run: Result) -> str:
+    """Say where gold was retrieved; a glob counts where the first document of it stands."""
+    known = run.gold.get(gold)
+    if known is not None and known["indexed"] is False:
+        return "not in the index"
+    if known is not None:
+        return "not retrieved" if known["rank"] is None else f"rank {known['rank']}"
     found = [rank for document, rank in ranks.items() if matches(gold, document)]
     if found:
         return f"rank {min(found)}"
@@ -159,11 +166,8 @@ def _rank(gold: str, ranks: Mapping[str, int]) -> str:
 
 def _marks(document: str, case: Case) -> str:
     """Mark a document that is gold, with its highest grade, or forbidden."""
-    grades = [
-        grade
-        for gold, grade in case.relevant.items()
-        if matches(gold, document) or gold.rpartition("#")[0] == document
-    ]
+    grades = [grade for gold, grade in case.relevant.items() if matches(gold, document)]
+    part = any(gold.rpartition("#")[0] == document for gold in case.relevant)
     forbidden = any(p == document or fnmatchcase(document, p) for p in case.forbidden)
-    gold = f"  gold {max(grades)}" if grades else ""
+    gold = f"  gold {max(grades)}" if grades else "  a part of it is gold" if part else ""
     return f"{gold}  forbidden" if forbidden else gold

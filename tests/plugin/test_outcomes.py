@@ -202,6 +202,27 @@ def test_forbidden_documents(run_rag):
     result.stdout.fnmatch_lines(["*drafts/a.md*"])
 
 
+def test_gold_that_the_index_does_not_hold(run_rag, pytester):
+    """A wrong label is told apart from a miss, with the setting that would mend it."""
+    app = """
+        from llama_index.core import Document, MockEmbedding, VectorStoreIndex
+
+        def build():
+            page = Document(text="Five days carry over.", metadata={"file_name": "leave.md"})
+            index = VectorStoreIndex.from_documents([page], embed_model=MockEmbedding(4))
+            return index.as_retriever()
+    """
+    case = "{id: a, query: q, relevant: [leave.md, gone.md], checks: {R@5: 0.5}}"
+    result = run_rag(files(app, case), "--rag-out=run.jsonl")
+    result.assert_outcomes(failed=1)
+    text = " ".join(result.stdout.str().split())
+    assert "gone.md (1) not in the index" in text
+    assert 'write document_key = "file_name" in [tool.pytest-rag]' in text
+    assert results(pytester)[0]["gold"]["leave.md"] == {"grade": 1, "rank": None, "indexed": False}
+    setting = '[tool.pytest-rag]\ndocument_key = "file_name"\n'
+    run_rag({"pyproject.toml": setting}).assert_outcomes(passed=1)
+
+
 def test_an_unknown_cost_passes_no_ceiling(run_rag):
     """A cost that nobody knows is not zero: the check could not be made."""
     app = "def build():\n    return lambda q: 'x'\n"
