@@ -109,7 +109,7 @@ def read(raw: Raw, config: Config) -> Observation:
         PipelineError: if it returned something that is no answer.
     """
     seen = raw.trace
-    said = replies.read(raw.returned, config.document_key, seen.found)
+    said = replies.read(raw.returned, raw.pipeline.document_key, seen.found)
     calls = [*seen.calls, *([said.call] if said.call is not None else [])]
     opaque = not calls and not raw.pipeline.traced and not seen.span_ids()
     return Observation(

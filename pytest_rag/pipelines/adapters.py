@@ -28,6 +28,7 @@ class Pipeline:
         is_async: True where ``ask`` returns an awaitable and does not block.
         traced: True for a LlamaIndex object, whose run always opens a span.
         concurrency: The most runs at a time, or None for no limit of its own.
+        document_key: Metadata key that names a node's document; None for ``ref_doc_id``.
         documents: Ids of the documents its index holds, or None where it cannot tell.
         fingerprint: Of corpus and parameters, or None where it cannot tell.
         deterministic: True where it says that the same question always gets the same answer.
@@ -38,6 +39,7 @@ class Pipeline:
     is_async: bool
     traced: bool
     concurrency: int | None = None
+    document_key: str | None = None
     documents: frozenset[str] | None = None
     fingerprint: str | None = None
     deterministic: bool = False
@@ -50,7 +52,8 @@ def adapt(target: Any, document_key: str | None = None) -> Pipeline:
 
     Args:
         target: The object under test.
-        document_key: Metadata key that names a node's document, or None.
+        document_key: Metadata key that names a node's document, or None; the local pipeline
+            names documents itself.
 
     Raises:
         PipelineError: if it is nothing that can be asked.
@@ -60,6 +63,8 @@ def adapt(target: Any, document_key: str | None = None) -> Pipeline:
     adapter = _adapter(target)
     if adapter is None:
         raise PipelineError(_not_a_pipeline(target))
+    if adapter is _local:
+        document_key = None
     ask, is_async, traced, concurrency = adapter(target)
     own_limit = getattr(target, "rag_concurrency", None)
     return Pipeline(
@@ -68,6 +73,7 @@ def adapt(target: Any, document_key: str | None = None) -> Pipeline:
         is_async=is_async,
         traced=traced,
         concurrency=own_limit if own_limit is not None else concurrency,
+        document_key=document_key,
         documents=document_ids(target, document_key),
         fingerprint=_text_or_none(getattr(target, "fingerprint", None)),
         deterministic=getattr(target, "deterministic", False) is True,

@@ -50,6 +50,7 @@ from workflows.events import StartEvent, StopEvent
 
 from pytest_rag.errors import PipelineError
 from pytest_rag.pipelines.adapters import adapt
+from pytest_rag.pipelines.local import LocalPipeline
 
 ALL = tuple(TEXTS)
 
@@ -632,3 +633,11 @@ def test_many_threads_are_not_left_behind():
     ):
         time.sleep(0.01)
     assert not [t for t in threading.enumerate() if "pytest-rag" in t.name]
+
+
+def test_the_local_pipeline_names_its_documents_itself(tmp_path):
+    """A project's ``document_key`` is for its own indexes, not for the embedded pipeline."""
+    (tmp_path / "leave.md").write_text("# Leave\n\nFive days carry over.\n")
+    pipeline = adapt(LocalPipeline.from_folder(tmp_path), "file_name")
+    assert pipeline.documents == {"leave.md"}
+    assert pipeline.document_key is None
