@@ -32,6 +32,7 @@ __all__ = [
     "RecordError",
     "TraceError",
     "UsageError",
+    "message_of",
 ]
 
 
@@ -95,3 +96,11 @@ class TraceError(RagError):
 
 class RecordError(UsageError):
     """A run record is of a newer schema, truncated in the middle, or not a run record."""
+
+
+def message_of(error: BaseException) -> str:
+    """Return what an exception says, its type's name where that is nothing; never raises."""
+    try:
+        return str(error) or type(error).__name__
+    except Exception as broken:  # noqa: BLE001 - foreign code, which may raise anything
+        return f"{type(error).__name__}, whose text raised {type(broken).__name__}"

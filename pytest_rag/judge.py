@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import check, forbidden
-from pytest_rag.errors import RagError
+from pytest_rag.errors import RagError, message_of
 from pytest_rag.observe import Attempt, bill
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.records import Result
+from pytest_rag.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -49,18 +50,15 @@ class Job:
 
 
 def judge(job: Job, seen: Observation) -> Result:
-    """Score an observation, hold it to the case's limits and make the record of it."""
+    """Score an observation, hold it to the case's limits and make the record of it, redacted."""
     from pytest_rag import metrics
 
     scores = metrics.score_all(job.metrics, job.case, seen)
     verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
     gold = _gold(job.case, seen)
-    return Result(
-        evalset=job.evalset,
-        case=job.case.id,
-        repeat=job.repeat,
+    return _result(
+        job,
         outcome=_outcome(verdicts),
-        query=job.case.query,
         answer=seen.answer,
         retrieved=_ranked(seen),
         gold=gold,
@@ -70,9 +68,20 @@ def judge(job: Job, seen: Observation) -> Result:
         output_tokens=seen.output_tokens,
         cost_usd=seen.cost_usd,
         calls=_calls(seen.calls),
-        tags=list(job.case.tags),
         notes=_notes(gold, seen),
         **_times(seen.timing),
+    )
+
+
+def _result(job: Job, *, outcome: Outcome, **found: Any) -> Result:
+    """Return a result without secrets; what names it, and the verdict, stay as they are."""
+    texts = {"query": job.case.query, "tags": list(job.case.tags), **found}
+    return Result(
+        evalset=job.evalset,
+        case=job.case.id,
+        repeat=job.repeat,
+        outcome=outcome,
+        **redact(texts),
     )
 
 
@@ -132,20 +141,16 @@ def broken(
     config: Config,
     attempt: Attempt | None = None,
 ) -> Result:
-    """Return the record of a run that broke; what it used until then is kept."""
+    """Return the record of a run that broke, redacted; what it used until then is kept."""
     reason = key_missing(error)
-    return Result(
-        evalset=job.evalset,
-        case=job.case.id,
-        repeat=job.repeat,
+    return _result(
+        job,
         outcome="error" if reason is None else "not_run",
-        query=job.case.query,
         error={
             "type": type(error).__name__,
-            "message": reason or str(error) or type(error).__name__,
+            "message": reason or message_of(error),
             "traceback": _traceback(error),
         },
-        tags=list(job.case.tags),
         **_used(attempt, config),
     )
 
@@ -169,7 +174,10 @@ def _traceback(error: BaseException) -> str:
     frames = error.__traceback__
     while frames is not None and "pytest_rag" in frames.tb_frame.f_globals.get("__name__", ""):
         frames = frames.tb_next
-    lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+    try:
+        lines = traceback.format_exception(type(error), error, frames or error.__traceback__)
+    except Exception:  # noqa: BLE001 - it asks the exception, which may raise anything
+        lines = [*traceback.format_tb(frames or error.__traceback__), message_of(error)]
     return "".join(lines).rstrip()
 
 

@@ -31,6 +31,7 @@ class LoopThread:
         self._loop = asyncio.new_event_loop()
         self._loop.set_task_factory(metering_task_factory)  # type: ignore[arg-type]
         self._beat = time.monotonic()
+        self._closing = False
         self._thread = threading.Thread(target=self._run, name="pytest-rag", daemon=True)
         self._thread.start()
 
@@ -50,6 +51,7 @@ class LoopThread:
         """Cancel what still runs and end the thread; a blocked loop is left to die with us."""
         if self._loop.is_closed():
             return
+        self._closing = True
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(timeout=5)
 
@@ -57,7 +59,8 @@ class LoopThread:
         asyncio.set_event_loop(self._loop)
         self._loop.call_soon(self._tick)
         try:
-            self._loop.run_forever()
+            while not self._closing:  # a pipeline that stops the loop stops only itself
+                self._loop.run_forever()
         finally:
             self._end_tasks()
             self._loop.close()

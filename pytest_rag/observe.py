@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.costs.prices import price_calls
-from pytest_rag.errors import PipelineError
+from pytest_rag.errors import PipelineError, message_of
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines import reply as replies
 from pytest_rag.trace import Trace, trace
@@ -87,9 +88,10 @@ async def ask(
                 if replies.unfinished(returned):
                     seen.go_on()
                     returned = await metered(replies.finish_async(returned))
-    except (SystemExit, KeyboardInterrupt) as error:
-        message = f"The pipeline raised {error!r}, which would have ended everything."
-        raise PipelineError(message) from error
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        raise _tamed(error) from error
     return Raw(pipeline, query, returned, attempt.trace, attempt.wait_ms)
 
 
@@ -98,8 +100,19 @@ def _call(pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: A
     attempt.begin(attempt.trace)
     try:
         return replies.finish(pipeline.ask(query, filters))
+    except Exception:
+        raise
+    except BaseException as error:
+        raise _tamed(error) from error
     finally:
         attempt.trace.end()
+
+
+def _tamed(error: BaseException) -> PipelineError:
+    """Return an error of one case for what would have ended everything, or nothing at all."""
+    name, text = type(error).__name__, message_of(error)
+    said = f"{name}({'' if text == name else text})"
+    return PipelineError(f"The pipeline raised {said}, which would have ended everything.")
 
 
 def read(raw: Raw, config: Config) -> Observation:

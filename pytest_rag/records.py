@@ -7,13 +7,11 @@ import os
 import platform
 import re
 import subprocess
-import tempfile
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pytest_rag.errors import RecordError
 from pytest_rag.redact import redact
@@ -21,6 +19,7 @@ from pytest_rag.types import OUTCOMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from pytest_rag.types import Outcome
 
@@ -28,10 +27,10 @@ __all__ = [
     "SCHEMA_VERSION",
     "Result",
     "Run",
-    "RunWriter",
+    "dumps",
+    "footer",
     "header",
     "read",
-    "write_atomically",
 ]
 
 SCHEMA_VERSION = 1
@@ -189,57 +188,6 @@ def _git(root: Path) -> dict[str, Any] | None:
     return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
 
 
-class RunWriter:
-    """Writes a run as it is made: every line is flushed, so a crash loses nothing paid for.
-
-    Lines go to the file itself, or to ``RUN.jsonl.part`` beside it where a record is there
-    already. When the record is closed, header, results and footer replace the file in one step.
-
-    Attributes:
-        path: The record.
-        stream: Where the lines go until then.
-        head: The header; what is put in it before `close` is written with it.
-    """
-
-    def __init__(self, path: Path, head: dict[str, Any]) -> None:
-        self.path = path
-        self.head = head
-        self.stream = path.with_name(f"{path.name}.part") if path.exists() else path
-        self._results: dict[tuple[str, str, int], Result] = {}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: IO[str] = self.stream.open("w", encoding="utf-8", newline="\n")
-        self._line(head)
-
-    def add(self, result: Result) -> None:
-        """Append a result; a later one of the same case and repeat takes its place."""
-        self._results[result.key] = result
-        self._line(result.to_dict())
-
-    def close(self, *, complete: bool, cut_short: bool = False) -> Path:
-        """Write the footer, put everything in its place and return where that is.
-
-        Args:
-            complete: Whether everything that was declared was run.
-            cut_short: True after an interrupt or ``-x``: a record that was there is then left
-                as it is, and this one stays beside it.
-        """
-        self._file.close()
-        lines = [
-            self.head,
-            *(result.to_dict() for result in self._results.values()),
-            footer(self._results.values(), complete=complete),
-        ]
-        target = self.stream if cut_short else self.path
-        write_atomically(target, "".join(dumps(line) + "\n" for line in lines))
-        if target != self.stream:
-            self.stream.unlink(missing_ok=True)
-        return target
-
-    def _line(self, line: Mapping[str, Any]) -> None:
-        self._file.write(dumps(line) + "\n")
-        self._file.flush()
-
-
 _JSON = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _ESCAPED = json.JSONEncoder(allow_nan=False, separators=(",", ":"))
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
@@ -251,28 +199,6 @@ def dumps(line: Mapping[str, Any]) -> str:
     if _LONE_SURROGATE.search(text):  # UTF-8 cannot hold it
         return _ESCAPED.encode(line)
     return text
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step: a kill leaves the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 _REQUIRED = frozenset({"evalset", "case", "outcome", "query"})

@@ -31,6 +31,7 @@ Finish = Callable[[], "Result"]
 
 _POLL_S = 0.25
 _GRACE_S = 2.0
+_CANCELLED = "The run was cancelled from inside the event loop: a pipeline cancelled its tasks."
 
 
 @dataclass(eq=False, slots=True)
@@ -66,6 +67,7 @@ class Runner:
         self.loop = LoopThread()
         self._teams: dict[int, _Team] = {}
         self._unclaimed: dict[Future[Finish], None] = {}
+        self._closing = False
 
     def start(self, pipeline: Pipeline, jobs: Iterable[Job]) -> list[Future[Finish]]:
         """Queue jobs and return, in order, a future of each for `result`."""
@@ -111,6 +113,7 @@ class Runner:
 
     def close(self) -> None:
         """Drop what has not started, abandon what runs and end the loop."""
+        self._closing = True
         self.cancel()
         self.loop.close()
 
@@ -137,8 +140,10 @@ class Runner:
         try:
             _settle(pending.future, await self._attempt(team.pipeline, pending))
         except asyncio.CancelledError:
-            pending.future.set_exception(CancelledError())
-            raise
+            if self._closing:
+                pending.future.set_exception(CancelledError())
+                raise
+            _settle(pending.future, self._broken(pending, PipelineError(_CANCELLED)))
         finally:
             team.running.discard(pending)
 
@@ -152,7 +157,9 @@ class Runner:
             return self._broken(pending, PipelineError(timed_out(case.timeout_s)))
         try:
             raw = task.result()
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - goes into the record
+        except asyncio.CancelledError:
+            return self._broken(pending, PipelineError(_CANCELLED))
+        except Exception as error:  # noqa: BLE001 - goes into the record
             return self._broken(pending, error)
         return lambda: self._judged(pending, raw)
 

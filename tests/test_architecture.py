@@ -31,8 +31,8 @@ LAYERS = (
     {"loop"},
     {"pipelines"},
     {"observe"},
-    {"judge"},
-    {"evaluation", "runner", "gate", "compare", "baseline"},
+    {"judge", "writing"},
+    {"evaluation", "runner", "gate"},
     {"report"},
     {"cli", "plugin"},
 )

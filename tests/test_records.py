@@ -13,7 +13,8 @@ import pytest
 
 from pytest_rag import records
 from pytest_rag.errors import RecordError
-from pytest_rag.records import Result, RunWriter
+from pytest_rag.records import Result
+from pytest_rag.writing import RunWriter
 
 MS = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
 COUNT = {"type": ["integer", "null"], "minimum": 0}
@@ -314,6 +315,41 @@ def test_a_failing_replacement_keeps_the_old_record(tmp_path, monkeypatch):
 
 def _refuse(*args: object) -> None:
     raise OSError("no space left on device")
+
+
+def test_an_unfinished_record_is_kept(tmp_path):
+    """What a killed run had paid for moves aside, however often that happens."""
+    path = tmp_path / "run.jsonl"
+    for number in range(3):
+        writer = RunWriter(path, records.header({}, tmp_path))
+        writer.add(result(str(number)))
+        writer._file.close()  # as a kill leaves it: no footer, no lock
+    assert [r.case for r in records.read(path).results] == ["2"]
+    kept = sorted(tmp_path.glob("*.unfinished*"))
+    assert [records.read(each).results[0].case for each in kept] == ["0", "1"]
+
+
+@pytest.mark.parametrize("first", [0, 1], ids=["in order", "crossed"])
+def test_two_runs_at_once_lose_nothing(tmp_path, first):
+    """Each has a record of its own in the end, whichever ends first."""
+    path = tmp_path / "run.jsonl"
+    writers = [RunWriter(path, records.header({}, tmp_path)) for _ in range(2)]
+    for number, writer in enumerate(writers):
+        writer.add(result(str(number)))
+    ended = [writers[n].close(complete=True) for n in (first, 1 - first)]
+    assert len(set(ended)) == 2
+    assert {records.read(each).results[0].case for each in ended} == {"0", "1"}
+    assert all(records.read(each).complete for each in ended)
+
+
+def test_a_link_is_followed(tmp_path):
+    """The record lies where the link points, and the link stays one."""
+    target = written(tmp_path / "target.jsonl", result("old"))
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(target)
+    written(link, result("new"))
+    assert link.is_symlink()
+    assert [r.case for r in records.read(target).results] == ["new"]
 
 
 def test_a_killed_run_leaves_the_earlier_record_alone(run_rag, pytester):

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
 from pytest_rag.judge import broken
 from pytest_rag.runner import Runner
+from pytest_rag.writing import told_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
-    from pytest_rag.records import Result, RunWriter
+    from pytest_rag.records import Result
     from pytest_rag.types import EvalSet
+    from pytest_rag.writing import RunWriter
 
 __all__ = ["Execution"]
 
@@ -105,5 +107,4 @@ class Execution:
         whole = len(seen) == sum(len(evalset.cases) for evalset in self._declared.values())
         writer.head["evalsets"] = self._facts
         written = writer.close(complete=ended and whole, cut_short=not ended)
-        kept = f" ({writer.path} holds an earlier run and was left as it is)"
-        return f"{written}{'' if written == writer.path else kept}"
+        return told_of(writer, written)

@@ -30,7 +30,7 @@ def init(
     files = {target / name: text for name, text in _starter().items()}
     if not force:
         _refuse_to_replace(folder, [path for path in files if path.exists()])
-    from pytest_rag.records import write_atomically
+    from pytest_rag.writing import write_atomically
 
     for path, text in files.items():
         write_atomically(path, text)

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_rag.config import Config
-    from pytest_rag.records import Run, RunWriter
+    from pytest_rag.records import Run
     from pytest_rag.types import EvalSet
+    from pytest_rag.writing import RunWriter
 
 __all__ = ["run"]
 
@@ -91,11 +92,13 @@ def _need_pipelines(evalsets: Sequence[EvalSet]) -> None:
 def _open(out: Path | None, options: Mapping[str, Any], settings: Config) -> RunWriter | None:
     from pytest_rag import records
     from pytest_rag.errors import UsageError
+    from pytest_rag.writing import RunWriter, check_target
 
     if out is None:
         return None
     try:
-        return records.RunWriter(out, records.header(options, settings.root))
+        check_target(out)
+        return RunWriter(out, records.header(options, settings.root))
     except OSError as error:
         raise UsageError(f"Cannot write {out}: {error.strerror or error}.") from error
 

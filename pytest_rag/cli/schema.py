@@ -20,7 +20,7 @@ def schema(
     if out is None:
         typer.echo(schema_text(), nl=False)
         return
-    from pytest_rag.records import write_atomically
+    from pytest_rag.writing import write_atomically
 
     write_atomically(Path(out), schema_text())
     typer.echo(f"Wrote {out}.", err=True)

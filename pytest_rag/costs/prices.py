@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import Call
 
-__all__ = ["LOCAL_MODELS", "Bill", "load_list", "price_calls"]
+__all__ = ["LOCAL_MODELS", "Bill", "if_free", "load_list", "price_calls"]
 
 LOCAL_MODELS = frozenset({"wordllama"})
 """Models that run inside this process and bill nobody."""
@@ -68,7 +68,7 @@ def _cost(call: Call, prices: Mapping[str, Price]) -> tuple[float | None, str | 
     if own == _FREE:
         return 0.0, None
     if call.input_tokens is None:
-        return None, f"{call.model}: the provider returned no token count"
+        return None, f"{call.model}: the provider returned no token count; {if_free(call.model)}"
     if call.output_tokens is None and call.stage == "llm":
         return None, f"{call.model}: the provider returned no count of output tokens"
     cost = _listed(call) if own is None else _own(call, own)
@@ -76,6 +76,11 @@ def _cost(call: Call, prices: Mapping[str, Price]) -> tuple[float | None, str | 
         line = f'"{call.model}" = {{input = …, output = …}}'
         return None, f"no price is known for {call.model!r}: add {line} to [tool.pytest-rag.prices]"
     return cost, None
+
+
+def if_free(model: str) -> str:
+    """Return what to write where a model that tells no tokens costs nothing."""
+    return f'if it is free, add "{model}" = 0 to [tool.pytest-rag.prices]'
 
 
 def _own(call: Call, price: Price) -> float:

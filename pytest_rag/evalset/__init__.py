@@ -96,7 +96,7 @@ def _read(path: Path, problems: Problems) -> bytes | None:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            problems.add("This is not a file.")
+            problems.add("This is not a regular file.")
             return None
         if _bounded(b"", status.st_size, problems) is None:
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,9 @@ def read_bulk(
         source.report(f"{kind} is not supported yet. Use JSONL or CSV.", (*loc, "path"))
         return
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its other end
+            source.report(f"{show(str(path))} is not a regular file.", (*loc, "path"))
+            return
         with path.open("rb") as file:
             _read(file, form, _Columns.of(bulk), builder, source.problems.of(path))
     except OSError as error:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_PROBLEMS", "MAX_SHOWN", "Problems", "Source", "first_twice", "show"]
 
-MAX_SHOWN = 20
+MAX_SHOWN = 100
 MAX_PROBLEMS = 1000
 
 Loc = tuple[int | str, ...]

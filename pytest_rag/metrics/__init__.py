@@ -11,7 +11,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.errors import ConfigError
+from pytest_rag.errors import ConfigError, message_of
 from pytest_rag.metrics import ranking
 from pytest_rag.metrics.answer import ANSWER_METRICS
 from pytest_rag.registry import Registry
@@ -168,5 +168,5 @@ def _guarded(metric: Metric, case: Case, observation: Observation, argument: Any
             return score
         reason = f"{metric.name} gave {score.value}"
     except Exception as error:  # noqa: BLE001 - a metric's bug must not lose a paid run
-        reason = f"{type(error).__name__}: {error}"
+        reason = f"{type(error).__name__}: {message_of(error)}"
     return Score(value=None, reason=reason, version=metric.version)

@@ -103,8 +103,8 @@ def _ordered(retrieved: Sequence[Retrieved], labels: _Labels) -> Iterable[str]:
 
 def _best_first(units: list[tuple[float | None, Ids]]) -> list[Ids]:
     """Order by descending score and id; a missing or NaN score keeps the given order."""
-    scored = [unit for unit in units if unit[0] is not None and not isnan(unit[0])]
-    if len(scored) == len(units):
+    scores = [score for score, _ in units if score is not None]
+    if len(scores) == len(units) and not any(map(isnan, scores)):
         units = sorted(units, reverse=True)
     return [ids for _, ids in units]
 
@@ -179,14 +179,17 @@ def _read(
     globs: dict[str, int] = {}
     missing = []
     for written, grade in relevant.items():
+        if known(written):
+            qrels[written] = grade
+            continue
         document, found, _ = written.rpartition("#")
-        if not known(written) and not (found and known(document)):
+        if not (found and known(document)):
             if _GLOB.search(written):
                 globs[written] = grade
                 continue
             missing.append(written)
         qrels[written] = grade
-        if found and not known(written):
+        if found:
             fragments.setdefault(document, []).append(_fragment(written))
     if documents is None:
         return _one_each(globs, _Labels(qrels, fragments, {}, ()))

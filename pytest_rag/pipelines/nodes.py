@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from pytest_rag.errors import PipelineError
 from pytest_rag.registry import did_you_mean
 from pytest_rag.types import Retrieved
 
-__all__ = ["from_mapping", "from_node"]
+__all__ = ["from_mapping", "from_node", "is_number"]
 
 _SECTION_KEYS = ("sections", "section", "anchor")
 _PAGE_KEYS = ("page_label", "page_number", "page")
@@ -66,7 +67,11 @@ def from_mapping(entry: Any, place: int) -> Retrieved:
         raise PipelineError(f"{where} is {entry!r:.80}, not a mapping with an 'id'.")
     for key in entry:
         if key not in _MAPPING_KEYS:
-            raise PipelineError(f"{where} has a key {key!r}.{did_you_mean(key, _MAPPING_KEYS)}")
+            raise PipelineError(
+                f"{where} has a key {key!r}.{did_you_mean(str(key), _MAPPING_KEYS)}"
+            )
+    if is_number(entry.get("id")):
+        raise PipelineError(f"{where}: 'id' is {entry['id']}, a number: write it as a text.")
     if not isinstance(entry.get("id"), str) or not entry["id"]:
         raise PipelineError(f"{where} has no 'id': the document's id, a text.")
     metadata = entry.get("metadata") or {}
@@ -85,13 +90,20 @@ def from_mapping(entry: Any, place: int) -> Retrieved:
 def _score(value: Any, where: str) -> float | None:
     if value is None:
         return None
+    if not is_number(value):
+        raise PipelineError(f"{where} has the score {value!r:.60}, not a number.")
     try:
         score = float(value)
-    except (TypeError, ValueError):
-        raise PipelineError(f"{where} has the score {value!r:.60}, not a number.") from None
+    except OverflowError:
+        raise PipelineError(f"{where} has a score that is too large to be ranked.") from None
     if not math.isfinite(score):
         raise PipelineError(f"{where} has the score {score}, which cannot be ranked.")
     return score
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is a number, NumPy's among them; a truth value and a text are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _words(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, ...]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import PipelineError
 from pytest_rag.loop import in_thread
-from pytest_rag.pipelines.nodes import from_mapping, from_node
+from pytest_rag.pipelines.nodes import from_mapping, from_node, is_number
 from pytest_rag.registry import did_you_mean
 from pytest_rag.types import Call, Retrieved
 
@@ -161,15 +163,25 @@ def _call(used: Any) -> Call:
                 f"'usage' of the pipeline's answer has a key {key!r}."
                 f"{did_you_mean(str(key), _USAGE_KEYS)}"
             )
-        if key != "model" and value is not None and not _is_amount(value, whole=key != "cost_usd"):
-            raise PipelineError(f"usage.{key} of the pipeline's answer is {value!r:.60}.")
-    model = str(used.get("model") or "unknown")
-    return Call(stage="llm", **{**used, "model": model})
+    amounts = {key: _amount(key, value) for key, value in used.items() if key != "model"}
+    return Call(stage="llm", model=str(used.get("model") or "unknown"), **amounts)
 
 
-def _is_amount(value: Any, *, whole: bool) -> bool:
-    number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and value >= 0
+def _amount(key: str, value: Any) -> Any:
+    """Return tokens as an int and money as a float, NumPy's numbers made Python's own."""
+    if value is None:
+        return None
+    where = f"usage.{key} of the pipeline's answer is"
+    whole = key != "cost_usd"
+    if is_number(value) and (isinstance(value, Integral) or not whole):
+        try:
+            size = float(value)
+        except OverflowError:
+            raise PipelineError(f"{where} too large a number.") from None
+        if math.isfinite(size) and size >= 0:
+            return operator.index(value) if whole else size
+    kind = "a whole number" if whole else "a number"
+    raise PipelineError(f"{where} {value!r:.60}, not {kind} of 0 or more.")
 
 
 def _from_llama_index(raw: Any, document_key: str | None, found: Found) -> Reply | None:

@@ -6,6 +6,9 @@ from collections import deque
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
+import pytest
+
+from pytest_rag.errors import PipelineError, message_of
 from pytest_rag.evaluation import build_pipeline, jobs_of, no_pipeline
 from pytest_rag.judge import broken
 from pytest_rag.pipelines.adapters import adapt
@@ -13,8 +16,6 @@ from pytest_rag.pipelines.adapters import adapt
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
-
-    import pytest
 
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
@@ -48,14 +49,16 @@ class EvalRun:
         One that lives for the whole session serves all cases at once; one made anew for every
         test serves that test alone.
         """
+        if isinstance(self._failure, UnusableFixtureError):
+            return
         try:
             target = request.getfixturevalue("rag_pipeline")
             if target is not self._target or self.pipeline is None:
                 self.pipeline = adapt(target, self.runner.config.document_key)
             self._target = target
             self._failure = None
-        except Exception as error:  # noqa: BLE001 - becomes the result of the case
-            self._failure = error
+        except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - the case's result
+            self._failure = _of_fixture(error)
         self._alone = scope() not in ("session", "package")
 
     def results(self, item: RagItem, together: Callable[[RagItem], list[RagItem]]) -> list[Result]:
@@ -117,3 +120,26 @@ class EvalRun:
         futures = iter(self.runner.start(pipeline, chain.from_iterable(jobs.values())))
         for name, repeats in jobs.items():
             self._futures[name] = list(islice(futures, len(repeats)))
+
+
+class UnusableFixtureError(PipelineError):
+    """The ``rag_pipeline`` fixture is of a kind that a YAML case cannot have."""
+
+
+_UNUSABLE = {
+    "no parameter": "is parametrised, and a YAML case asks one pipeline. Give each its own evalset "
+    "with `pipeline: …`, or ask both in a Python test.",
+    "async fixture": "is asynchronous, and pytest does not await it. Return the pipeline from a "
+    "plain fixture, or name an async factory under `pipeline`.",
+    "Could not obtain a node": "lives for a module, and a YAML case has none. Give it "
+    'scope="session", "package" or "function".',
+}
+
+
+def _of_fixture(error: BaseException) -> Exception:
+    """Return what went wrong with the fixture, in our words where pytest's do not help."""
+    text = message_of(error)
+    for sign, sentence in _UNUSABLE.items():
+        if sign in text:
+            return UnusableFixtureError(f"The fixture rag_pipeline {sentence}")
+    return error if isinstance(error, Exception) else PipelineError(text)

@@ -11,7 +11,8 @@ import pytest
 
 from pytest_rag import records
 from pytest_rag.errors import ConfigError, UsageError
-from pytest_rag.records import Result, RunWriter
+from pytest_rag.records import Result
+from pytest_rag.writing import RunWriter, told_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -147,9 +148,7 @@ class Collected:
             return
         self._writer.head["evalsets"] = self._facts
         written = self._writer.close(complete=complete, cut_short=cut_short)
-        kept = written != self._writer.path
-        note = f"; {self._writer.path} holds an earlier run and was left as it is" if kept else ""
-        self._said.append((f"run record: {written}{note}", "dim"))
+        self._said.append((f"run record: {told_of(self._writer, written)}", "dim"))
 
     def _judge(self) -> dict[str, tuple[GateResult, ...]]:
         """Hold every evalset to its limits on the whole."""

@@ -42,12 +42,24 @@ class Settings:
             raise pytest.UsageError(
                 "--rag-plan runs nothing, so it needs no workers: leave out -n."
             )
+        if out is not None:
+            _check(config.invocation_params.dir / out)
         return cls(
             concurrency=_count(config, "--rag-concurrency"),
             repeat=_count(config, "--rag-repeat"),
             out=None if out is None else config.invocation_params.dir / out,
             plan=plan,
         )
+
+
+def _check(out: Path) -> None:
+    from pytest_rag.errors import RecordError
+    from pytest_rag.writing import check_target
+
+    try:
+        check_target(out)
+    except RecordError as error:
+        raise pytest.UsageError(f"--rag-out: {error}") from None
 
 
 def _count(config: pytest.Config, option: str) -> int | None:

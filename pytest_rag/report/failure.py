@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
-from textwrap import indent, shorten, wrap
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from pytest_rag.gate import case_outcome
 from pytest_rag.metrics.gold import matches
 from pytest_rag.metrics.ranking import order
-from pytest_rag.report.layout import LABEL, duration, labelled
+from pytest_rag.report.layout import LABEL, MOST, count, cut, duration, labelled, printable
 from pytest_rag.report.summary import case_reasons
 
 if TYPE_CHECKING:
@@ -24,7 +25,10 @@ __all__ = ["case_failure"]
 
 _SHOWN = 5
 _GOLD = 8
-_ANSWER = 400
+_LINES = 20
+_LAST_LINES = 40
+_ROOM = 1300
+_LAST_ROOM = 2700
 
 
 def case_failure(
@@ -38,13 +42,17 @@ def case_failure(
         told: Whether its error was shown before: its traceback is then left out.
         width: Columns of the terminal.
     """
+    yield from map(printable, _case(results, case, told=told, width=width))
+
+
+def _case(results: Sequence[Result], case: Case, *, told: bool, width: int) -> Iterator[str]:
     run = _telling(results)
     reasons = case_reasons(results) or ("it did not pass",)
     more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
     yield f"{case.id}: {reasons[0]}{more}"
     if case.path is not None:
         yield f"  {_near(case.path)}:{case.line}"
-    yield from wrap(case.query, width, initial_indent="  ", subsequent_indent="  ")
+    yield from wrap(cut(case.query), width, initial_indent="  ", subsequent_indent="  ")
     if len(results) > 1:
         passed = sum(result.outcome == "passed" for result in results)
         must = f"{case.min_pass} must" if case.min_pass < len(results) else "all must"
@@ -54,12 +62,33 @@ def case_failure(
     if run.error is not None and told:
         yield "  the traceback is shown at the first case with this error"
     elif run.error is not None and run.outcome == "error" and run.error["traceback"]:
-        yield from indent(run.error["traceback"], "    ").splitlines()
+        yield from (f"    {line}" for line in _bounded(run.error["traceback"]))
     for note in run.notes:
-        yield from wrap(note, width, initial_indent="  ", subsequent_indent="    ")
+        yield from wrap(cut(note), width, initial_indent="  ", subsequent_indent="    ")
     for label, text in (*_said(run, case), *_spent(run)) if run.error is None else ():
         yield from (line.text for line in labelled(label, text, width))
     yield from _ranked(run, case)
+
+
+def _bounded(text: str) -> list[str]:
+    """Return the first and the last lines of a traceback, with how many are left out between."""
+    lines = text.splitlines()
+    if len(lines) <= _LINES + _LAST_LINES and len(text) <= _ROOM + _LAST_ROOM:
+        return lines
+    last = [*_some(reversed(lines), _LAST_LINES, _LAST_ROOM)][::-1]
+    first = [*_some(lines[: len(lines) - len(last)], _LINES, _ROOM)]
+    left = len(lines) - len(first) - len(last)
+    return [*first, *([f"… {count(left, 'line')} left out …"] if left else ()), *last]
+
+
+def _some(lines: Iterable[str], most: int, room: int) -> Iterator[str]:
+    """Yield so many lines, as far as there is room for them, each cut where it is long."""
+    for line in islice(lines, most):
+        text = line if len(line) <= MOST else f"{line[: MOST - 2]} …"
+        room -= len(text)
+        if room < 0:
+            return
+        yield text
 
 
 def _telling(results: Sequence[Result]) -> Result:
@@ -76,11 +105,11 @@ def _near(path: Path) -> Path:
 
 def _said(run: Result, case: Case) -> Iterator[tuple[str, str]]:
     if run.answer is not None:
-        yield "answer", shorten(run.answer, _ANSWER, placeholder=" …") or "(empty)"
+        yield "answer", cut(run.answer) or "(empty)"
     if not case.answerable:
         yield "reference", "a refusal: the question cannot be answered"
     for place, reference in enumerate(case.answers):
-        yield "or" if place else "reference", shorten(reference, _ANSWER, placeholder=" …")
+        yield "or" if place else "reference", cut(reference)
 
 
 def _spent(run: Result) -> Iterator[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import floor, log10
 from textwrap import wrap
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -9,12 +10,33 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-__all__ = ["LABEL", "Line", "Style", "block", "count", "duration", "labelled", "money"]
+__all__ = [
+    "LABEL",
+    "MOST",
+    "Line",
+    "Style",
+    "block",
+    "count",
+    "cut",
+    "duration",
+    "labelled",
+    "money",
+    "printable",
+]
 
 Style = Literal["", "good", "bad", "dim", "bold"]
 
 LABEL = 14
 """Columns of a row's label."""
+
+MOST = 400
+"""Characters of a text that are shown."""
+
+
+# Controls of the terminal, line ends, what turns the direction of text, halves of a character.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 class Line(NamedTuple):
@@ -35,6 +57,20 @@ def duration(ms: float) -> str:
     if ms >= 10_000:
         return f"{ms / 1000:,.1f} s"
     return f"{ms:,.0f} ms" if ms >= 10 else f"{ms:.2g} ms"
+
+
+def printable(line: str) -> str:
+    """Return one line with what would steer a terminal written out: ``\\x1b``, ``\\u202e``."""
+    return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], line)
+
+
+def cut(text: str, most: int = MOST) -> str:
+    """Return a text on one line, its end replaced by ``…`` where it is longer than ``most``."""
+    words = " ".join(text[: 2 * most].split())
+    if len(words) <= most and len(text) <= 2 * most:
+        return words
+    head = words[: most - 2]
+    return f"{head.rpartition(' ')[0] or head} …"
 
 
 def count(n: int, noun: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_rag.report.layout import count, money
+from pytest_rag.report.layout import count, money, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_rag.records import Result, Run
     from pytest_rag.types import EvalSet
@@ -25,7 +25,10 @@ def plan_lines(
         previous: An earlier run; its mean for a run of the same evalset is the estimate.
         option: What names an earlier run's record on the command line.
     """
-    evalsets = list(evalsets)
+    yield from map(printable, _lines(list(evalsets), previous, option))
+
+
+def _lines(evalsets: Sequence[EvalSet], previous: Run | None, option: str) -> Iterator[str]:
     for evalset in evalsets:
         known = _estimate(evalset, _runs(evalset), previous, option)
         yield f"{evalset.name}: {_size(evalset)}; {known}"

@@ -8,7 +8,9 @@ from math import fsum
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.costs.prices import if_free
 from pytest_rag.gate import by_case, case_outcome
+from pytest_rag.report.layout import cut
 from pytest_rag.stats import mean_interval, quantile
 from pytest_rag.types import OUTCOMES, STAGES
 
@@ -318,7 +320,7 @@ def _why_unknown(run: Result) -> str:
         if call.get("cost_usd") is None:
             model = call.get("model")
             if call.get("input_tokens") is None:
-                return f"no token count for {model!r}"
+                return f"no token count for {model!r}; {if_free(str(model))}"
             return f"no price is known for {model!r}; add it to [tool.pytest-rag.prices]"
     return "the run broke" if run.error else "the pipeline tells of no calls"
 
@@ -346,7 +348,7 @@ def case_reasons(runs: Sequence[Result]) -> tuple[str, ...]:
     counts: Counter[Any] = Counter()
     for run in runs:
         for key, reason in _complaints(run):
-            first.setdefault(key, reason)
+            first.setdefault(key, cut(reason))
             counts[key] += 1
     if len(runs) == 1:
         return tuple(first.values())

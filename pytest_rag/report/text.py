@@ -6,7 +6,17 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from pytest_rag.checks import bounds, number
-from pytest_rag.report.layout import LABEL, Line, Style, block, count, duration, labelled, money
+from pytest_rag.report.layout import (
+    LABEL,
+    Line,
+    Style,
+    block,
+    count,
+    duration,
+    labelled,
+    money,
+    printable,
+)
 from pytest_rag.types import OUTCOMES
 
 if TYPE_CHECKING:
@@ -39,6 +49,13 @@ def lines(
         record: Path of the run record, where one was written.
         again: What to type to run the cases again that did not pass.
     """
+    for text, style in _lines(summary, verbose=verbose, width=width, record=record, again=again):
+        yield Line(printable(text), style)
+
+
+def _lines(
+    summary: Summary, *, verbose: bool, width: int, record: str | None, again: str
+) -> Iterator[Line]:
     for each in summary.evalsets:
         yield from _evalset(each, verbose=verbose, width=width)
     if not summary.measured:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -82,6 +83,9 @@ def test_the_factorys_own_traceback_is_shown_once(run_rag):
         ("import sys; sys.exit(3)", "*SystemExit(3)*would have ended everything*"),
         ("raise KeyboardInterrupt", "*KeyboardInterrupt()*would have ended everything*"),
         ("raise StopIteration", "*StopIteration*"),
+        ("raise GeneratorExit", "*GeneratorExit*"),
+        ("raise type('Rude', (BaseException,), {})('bye')", "*Rude(bye)*"),
+        ("raise type('Mute', (Exception,), {'__str__': lambda s: 1 / 0})()", "*Mute*"),
     ],
 )
 @pytest.mark.parametrize("kind", ["def", "async def"])
@@ -285,3 +289,73 @@ def build():
     assert [r["case"] for r in results(pytester)] == ["a"]
     footer = json.loads((pytester.path / "run.jsonl").read_text().splitlines()[-1])
     assert footer["complete"] is False
+
+
+@pytest.mark.parametrize("concurrency", ["1", "4"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        "[t.cancel() for t in asyncio.all_tasks() if t is not asyncio.current_task()]",
+        "[t.cancel() for t in asyncio.all_tasks()]; await asyncio.sleep(0)",
+        "asyncio.get_running_loop().stop()",
+    ],
+    ids=["siblings", "all", "stop"],
+)
+def test_a_pipeline_that_turns_on_the_event_loop(run_rag, pytester, body, concurrency):
+    """What a pipeline cancels or stops is an error at worst, never a hang and never green."""
+    app = f"""
+import asyncio
+
+def build():
+    async def ask(query):
+        await asyncio.sleep(0.05)
+        if query == "bad":
+            {body}
+        return "yes"
+    return ask
+"""
+    cases = ("{id: a, query: fine}", "{id: b, query: bad}", "{id: c, query: fine}")
+    result = run_rag(files(app, *cases), f"--rag-concurrency={concurrency}", "--rag-out=run.jsonl")
+    assert len(results(pytester)) == 3
+    outcomes = [r["outcome"] for r in results(pytester)]
+    assert set(outcomes) <= {"passed", "error"}
+    assert result.ret == (1 if "error" in outcomes else 0)
+
+
+@pytest.mark.parametrize(
+    ("fixture", "message"),
+    [
+        ('@pytest.fixture(scope="module")\ndef', 'scope="session", "package" or "function"'),
+        ('@pytest.fixture(scope="session", params=[1, 2])\ndef', "is parametrised"),
+        ('@pytest.fixture(scope="session")\nasync def', "is asynchronous"),
+    ],
+    ids=["module", "params", "async"],
+)
+def test_a_fixture_that_a_yaml_case_cannot_have(run_rag, pytester, fixture, message):
+    """Each case is an error that says what to write instead, and all are recorded."""
+    conftest = f"import pytest\n\n{fixture} rag_pipeline():\n    return lambda query: 'yes'\n"
+    cases = "cases: [{id: a, query: q}, {id: b, query: q}]"
+    result = run_rag({"conftest.py": conftest, "a.rag.yaml": cases}, "--rag-out=run.jsonl")
+    result.assert_outcomes(errors=2)
+    assert message in " ".join(result.stdout.str().split())
+    assert [r["outcome"] for r in results(pytester)] == ["error", "error"]
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("app.py", "is no run record, and was left as it is"),
+        (".", "is a folder"),
+        ("app.py/run.jsonl", "is no folder one may write in"),
+        ("pipe", "is no regular file"),
+    ],
+)
+def test_a_place_no_record_can_go(run_rag, pytester, out, message):
+    """What ``--rag-out`` names is looked at first; nothing is run and nothing is overwritten."""
+    os.mkfifo(pytester.path / "pipe")
+    given = {"app.py": "def build():\n    return lambda query: 'yes'\n"}
+    case = "pipeline: app:build\ncases: [{id: a, query: q}]"
+    result = run_rag({**given, "a.rag.yaml": case}, f"--rag-out={out}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert message in result.stderr.str()
+    assert (pytester.path / "app.py").read_text() == given["app.py"]
