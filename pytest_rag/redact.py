@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _PATTERNS = (
 _SUSPECT = re.compile("|".join(f"(?i:{p.pattern.removeprefix('(?i)')})" for p in _PATTERNS))
 _SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD")
 _SHORTEST = 8
+_LONG = 200
 
 
 def redact(value: Any) -> Any:
@@ -49,9 +51,17 @@ def _redact(value: Any, secrets: Sequence[str]) -> Any:
 def _text(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, _MARK)
+    return _without_keys(text) if len(text) > _LONG else _without_keys_again(text)
+
+
+def _without_keys(text: str) -> str:
     for pattern in _PATTERNS if _SUSPECT.search(text) else ():
         text = pattern.sub(rf"\g<1>{_MARK}", text)
     return text
+
+
+# Document ids and reasons come again and again.
+_without_keys_again = functools.lru_cache(maxsize=4096)(_without_keys)
 
 
 def _secrets() -> list[str]:

@@ -87,3 +87,54 @@ def test_a_run_writes_no_secret(run_rag, pytester, monkeypatch):
     assert KEY not in written
     assert "correct-horse-battery" not in written
     assert written.count("[redacted]") >= 3
+
+
+def test_no_secret_is_shown(run_rag, pytester, monkeypatch):
+    """Neither the terminal nor JUnit's file nor the record holds a key, raised or answered."""
+    key = "correct-horse-battery-staple"
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    app = """
+        import os
+
+        def build():
+            def ask(query):
+                said = "it is " + os.environ["OPENAI_API_KEY"]
+                if query == "raise":
+                    raise ValueError(said)
+                return {"answer": said, "retrieved": [{"id": said}]}
+            return ask
+        """
+    cases = """
+        pipeline: app:build
+        cases:
+          - {id: a, query: raise}
+          - {id: b, query: say, relevant: [x], forbidden: ["it*"], checks: {contains: five}}
+        """
+    files = {"app.py": app, "a.rag.yaml": cases}
+    result = run_rag(files, "--rag-out=run.jsonl", "--junitxml=junit.xml", "-v")
+    texts = [
+        result.stdout.str(),
+        *((pytester.path / n).read_text() for n in ("junit.xml", "run.jsonl")),
+    ]
+    assert [text.count(key) for text in texts] == [0, 0, 0]
+    assert all("it is [redacted]" in text for text in texts)
+
+
+@pytest.mark.parametrize("boom", ["raise OSError('no text')", "return 5"])
+def test_an_exception_without_a_text(run_rag, boom):
+    """One whose text cannot be had is an error as any other."""
+    app = f"""
+        class Mute(Exception):
+            def __str__(self):
+                {boom}
+
+        def build():
+            def ask(query):
+                raise Mute
+            return ask
+        """
+    result = run_rag(
+        {"app.py": app, "a.rag.yaml": "pipeline: app:build\ncases: [{id: a, query: q}]"}
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*a: Mute: Mute, whose text raised *Error"])

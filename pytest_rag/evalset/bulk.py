@@ -55,7 +55,7 @@ def read_bulk(
         return
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its other end
-            source.report(f"{show(str(path))} is not a regular file.", (*loc, "path"))
+            source.report(f"{show(bulk.path)} is not a regular file.", (*loc, "path"))
             return
         with path.open("rb") as file:
             _read(file, form, _Columns.of(bulk), builder, source.problems.of(path))

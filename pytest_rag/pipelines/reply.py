@@ -157,7 +157,7 @@ def _from_mapping(raw: Mapping[Any, Any]) -> Reply:
 def _call(used: Any) -> Call:
     if not isinstance(used, Mapping):
         raise PipelineError(f"'usage' of the pipeline's answer is {used!r:.80}, not a mapping.")
-    for key, value in used.items():
+    for key in used:
         if key not in _USAGE_KEYS:
             raise PipelineError(
                 f"'usage' of the pipeline's answer has a key {key!r}."

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS, check, forbidden
-from pytest_rag.errors import PipelineError, UsageError
+from pytest_rag.errors import PipelineError, UsageError, message_of
 from pytest_rag.evalset import limits
 from pytest_rag.evaluation import jobs_of
 from pytest_rag.judge import broken, judge
@@ -19,6 +19,7 @@ from pytest_rag.observe import Attempt, ask, read
 from pytest_rag.pipelines.adapters import adapt
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.plugin.markers import budget_of
+from pytest_rag.redact import redact
 from pytest_rag.runner import timed_out
 from pytest_rag.types import Case, EvalSet, Limit
 
@@ -194,7 +195,8 @@ class Rag:
         ]
         if raised is None or isinstance(raised.value, pytest.skip.Exception) or broke:
             return results
-        error = {"type": raised.typename, "message": str(raised.value), "traceback": ""}
+        message = redact(message_of(raised.value))
+        error = {"type": raised.typename, "message": message, "traceback": ""}
         return [
             replace(r, outcome="failed", error=error) if r.outcome == "passed" else r
             for r in results
@@ -223,7 +225,7 @@ class Rag:
             self._broke.append(broken(job, error, self._config, attempt))
             reason = key_missing(error)
             if reason is not None:
-                pytest.skip(reason)
+                pytest.skip(redact(reason))
             raise
         self._asked.append(_Asked(case, seen))
         return seen
@@ -281,5 +283,6 @@ def _raise(asked: _Asked, verdicts: Iterable[CheckResult]) -> None:
     __tracebackhide__ = True
     missed = [verdict.reason for verdict in verdicts if not verdict.passed]
     if missed:
-        answer = "" if asked.seen.answer is None else f"\n  answer: {asked.seen.answer[:300]!r}"
+        said = asked.seen.answer
+        answer = "" if said is None else f"\n  answer: {redact(said[:300])!r}"
         raise AssertionError(f"{asked.case.query}\n  " + "\n  ".join(map(str, missed)) + answer)

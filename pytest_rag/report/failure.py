@@ -159,7 +159,8 @@ def _labelled(label: str, rows: Iterable[str]) -> Iterator[str]:
 
 def _shown(rank: int, document: str, score: float | None, case: Case) -> str:
     figure = "" if score is None else f"  {score:.4g}"
-    return f"{rank} {document}{figure}{_marks(document, case)}"
+    name = document if len(document) <= MOST else f"{document[: MOST - 2]} …"
+    return f"{rank} {name}{figure}{_marks(document, case)}"
 
 
 def _documents(retrieved: Sequence[Mapping[str, object]]) -> dict[str, float | None]:

@@ -60,7 +60,7 @@ def duration(ms: float) -> str:
 
 
 def printable(line: str) -> str:
-    """Return one line with what would steer a terminal written out: ``\\x1b``, ``\\u202e``."""
+    """Return one line with what would steer a terminal written out as escapes."""
     return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], line)
 
 

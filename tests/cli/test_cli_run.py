@@ -71,7 +71,7 @@ def test_a_typo_is_2_with_file_line_and_column(project):
         (["hr.rag.yaml", "--case", "leaf"], "Did you mean 'leave'?"),
         (["hr.rag.yaml", "--tag", "smoke"], "tag 'smoke'"),
         (["hr.rag.yaml", "--repeat", "0"], "repeat"),
-        (["hr.rag.yaml", "--out", "my_rag.py/run.jsonl"], "Cannot write"),
+        (["hr.rag.yaml", "--out", "my_rag.py/run.jsonl"], "cannot be written"),
         (["hr.rag.yaml", "fixture.rag.yaml"], "rag_pipeline"),
         (["hr.rag.yaml", "other"], "both called 'hr'"),
     ],

@@ -187,3 +187,13 @@ def test_inline_and_bulk_ids_clash(said):
     """An id is unique over all files of a set."""
     found = said('{"id": "a", "query": "q"}', top="cases: [{id: a, query: q}]\n")
     assert found[0][3].endswith("x.rag.yaml:2.")
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_regular_file(tmp_path, make):
+    """A pipe that nobody writes to, and a folder, are refused before they are opened."""
+    make(tmp_path / "q.jsonl")
+    path = tmp_path / "x.rag.yaml"
+    path.write_text("cases_from: {path: q.jsonl}")
+    with pytest.raises(EvalSetError, match=r":1:20: 'q.jsonl' is not a regular file\."):
+        load(path)

@@ -395,13 +395,13 @@ def test_no_case(text):
 
 
 def test_all_problems_at_once():
-    """Problems of all parts come together, sorted; the text shows twenty of them."""
-    cases = "".join(f"  - {{id: c{n}, query: q, wrong: 1}}\n" for n in range(30))
+    """Problems of all parts come together, sorted; the text shows a hundred of them."""
+    cases = "".join(f"  - {{id: c{n}, query: q, wrong: 1}}\n" for n in range(110))
     with pytest.raises(EvalSetError) as caught:
         read(f"cases:\n{cases}gate: {{R@5: x}}\n")
-    assert len(caught.value.problems) == 31
-    assert [p.line for p in caught.value.problems] == list(range(2, 33))
+    assert len(caught.value.problems) == 111
+    assert [p.line for p in caught.value.problems] == list(range(2, 113))
     lines = str(caught.value).splitlines()
-    assert len(lines) == 21
+    assert len(lines) == 101
     assert lines[-1] == "… and 11 more"
     assert lines[0].startswith("handbook.rag.yaml:2:24: Unknown key 'wrong' in a case.")

@@ -8,6 +8,7 @@ import threading
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 from llama_index.core import Response
 from llama_index.core.agent.workflow import AgentWorkflow, FunctionAgent
@@ -71,12 +72,16 @@ def engine(retriever: Any = None, llm: Any = None, **options: Any) -> RetrieverQ
 
 
 def test_a_synchronous_retriever_runs_in_a_thread():
-    """Two questions to an engine that can only block overlap, and both are answered."""
-    pipeline = adapt(engine(FixedRetriever(wait_s=0.3)))
-    assert not pipeline.is_async
-    started = time.perf_counter()
-    seen = observe_all(engine(FixedRetriever(wait_s=0.3)), ["a", "b", "c"])
-    assert time.perf_counter() - started < 0.8
+    """Three questions to an engine that can only block wait for each other, each in its thread."""
+    assert not adapt(engine(FixedRetriever())).is_async
+    met = threading.Barrier(3)
+
+    class Meeting(FixedRetriever):
+        def _retrieve(self, query_bundle: Any) -> Any:
+            met.wait(timeout=30)
+            return super()._retrieve(query_bundle)
+
+    seen = observe_all(engine(Meeting()), ["a", "b", "c"])
     assert [ids(each) for each in seen] == [ALL] * 3
     assert {each.answer for each in seen} == {"An answer."}
     assert seen[0].calls[0].input_tokens > 5
@@ -641,3 +646,37 @@ def test_the_local_pipeline_names_its_documents_itself(tmp_path):
     pipeline = adapt(LocalPipeline.from_folder(tmp_path), "file_name")
     assert pipeline.documents == {"leave.md"}
     assert pipeline.document_key is None
+
+
+def test_numbers_of_numpy():
+    """Its integers and floats are taken for scores, tokens and money, as Python's own."""
+    entry = {"id": "a.md", "score": np.float32(0.5)}
+    usage = {"model": "m", "input_tokens": np.int64(7), "cost_usd": np.float64(0.25)}
+    seen = observe(lambda query: {"answer": "x", "retrieved": [entry], "usage": usage}, "q")
+    told = [seen.retrieved[0].score, seen.calls[0].input_tokens, seen.calls[0].cost_usd]
+    assert told == [0.5, 7, 0.25]
+    assert [type(value) for value in told] == [float, int, float]
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"usage": {"input_tokens": True}}, "usage.input_tokens .* True, not a whole number of 0"),
+        ({"usage": {"output_tokens": np.float64(3)}}, "usage.output_tokens .*, not a whole number"),
+        ({"usage": {"output_tokens": -1}}, "usage.output_tokens .* -1, not a whole number of 0"),
+        ({"usage": {"input_tokens": 10**5000}}, "usage.input_tokens .* is too large a number"),
+        ({"usage": {"cost_usd": "1"}}, "usage.cost_usd .* '1', not a number of 0 or more"),
+        ({"usage": {"cost_usd": float("nan")}}, "usage.cost_usd .* nan, not a number of 0"),
+        ({"retrieved": [{"id": "a", "score": True}]}, r"retrieved\[0\] .* True, not a number"),
+        ({"retrieved": [{"id": "a", "score": np.True_}]}, "the score .*True.*, not a number"),
+        ({"retrieved": [{"id": "a", "score": "0.5"}]}, "the score '0.5', not a number"),
+        ({"retrieved": [{"id": "a", "score": 10**5000}]}, "a score that is too large"),
+        ({"retrieved": [{"id": 5}]}, "'id' is 5, a number: write it as a text"),
+        ({"retrieved": [{"id": np.int64(5)}]}, "'id' is 5, a number: write it as a text"),
+        ({"retrieved": [{"id": "a", 1: 2}]}, "has a key 1"),
+    ],
+)
+def test_numbers_that_are_none(more, message):
+    """What cannot be counted or ranked is told with its field."""
+    with pytest.raises(PipelineError, match=message):
+        observe(lambda query: {"answer": "x", **more}, "q")

@@ -283,6 +283,7 @@ def build():
     deadline = time.monotonic() + 60
     while not (pytester.path / "slow.txt").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
+    time.sleep(0.5)  # until pytest waits for the answer and does nothing else
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == pytest.ExitCode.INTERRUPTED, output

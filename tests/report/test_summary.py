@@ -162,7 +162,10 @@ def test_usage_is_summed():
             run("b", calls=[call(cost=None)]),
             "no price is known for 'gpt'; add it to [tool.pytest-rag.prices]",
         ),
-        (run("b", calls=[call(), call(tokens=None, cost=None)]), "no token count for 'gpt'"),
+        (
+            run("b", calls=[call(), call(tokens=None, cost=None)]),
+            "no token count for 'gpt'; if it is free, add \"gpt\" = 0 to [tool.pytest-rag.prices]",
+        ),
         (run("b"), "the pipeline tells of no calls"),
         (broke("b"), "the run broke"),
     ],

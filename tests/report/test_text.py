@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from pytest_rag.gate import judge_limits
 from pytest_rag.records import Result
 from pytest_rag.report.failure import case_failure
 from pytest_rag.report.layout import duration, money
+from pytest_rag.report.plan import plan_lines
 from pytest_rag.report.summary import summarise
 from pytest_rag.report.text import lines
-from pytest_rag.types import Case, GateLimit
+from pytest_rag.types import Case, EvalSet, GateLimit
 
 
 def run(case="a", *, outcome="passed", scores=None, **fields):
@@ -337,7 +339,7 @@ def test_a_broken_cost_budget():
 
 
 def test_an_error():
-    """The user's traceback is shown whole, once; the next case refers to it."""
+    """The user's traceback is shown once; the next case refers to it."""
     assert told([broke()], CASE) == block("""\
         carry-over: TimeoutError: no answer within 60 s
           evalsets/handbook.rag.yaml:41
@@ -374,3 +376,65 @@ def test_a_check_that_could_not_be_measured():
     result = run(outcome="error", answer="Five.", checks=[check("R@5", "no sections")])
     case = Case(id="a", query="Why?")
     assert told([result], case) == "a: no sections\n  Why?\n  answer        Five.\n"
+
+
+# --- what others wrote ------------------------------------------------------------------------
+
+HOSTILE = "red\x1b[31m\x00\x07\x9b2J\x7f\r\nPASSED\u2028\u202egnp\u2066\u200f\ud800 end"
+
+
+def hostile():
+    """Return a failed and a broken run, all texts of which would steer a terminal."""
+    failed = run(
+        HOSTILE,
+        outcome="failed",
+        answer=HOSTILE,
+        checks=[check("contains", HOSTILE), check("cost_usd", HOSTILE)],
+        calls=[{"model": HOSTILE, "origin": HOSTILE}],
+        retrieved=[node(HOSTILE, 1)],
+        notes=[HOSTILE],
+        scores={HOSTILE: 1.0},
+    )
+    return failed, broke(f"b{HOSTILE}", HOSTILE)
+
+
+def test_nothing_steers_the_terminal():
+    """Controls, line ends and marks of direction are written out in every report."""
+    results = hostile()
+    case = Case(id=HOSTILE, query=HOSTILE, answers=(HOSTILE,), relevant={HOSTILE: 1})
+    evalset = EvalSet(name=HOSTILE, path=Path("a"), cases=(case,))
+    found = [line for result in results for line in case_failure([result], case)]
+    for verbose in (False, True):
+        summary = summarise(results, {HOSTILE: judge_limits([], results)})
+        found += [line.text for line in lines(summary, verbose=verbose, record=HOSTILE)]
+    found += plan_lines([evalset], None, option=HOSTILE)
+    marks = {unicodedata.category(mark) for line in found for mark in line}
+    assert not marks & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert "\\x1b[31m\\x00\\x07\\x9b2J\\x7f" in found[0]
+    assert "1 red\\x1b[31m\\x00\\x07\\x9b2J\\x7f\\r\\nPASSED\\u2028\\u202egnp" in "".join(found)
+
+
+def test_a_long_traceback_is_cut_short():
+    """Its beginning and its end are shown, sixty lines or 4,000 characters at most."""
+    error = {"type": "E", "message": "m", "traceback": "\n".join(f"line {n}" for n in range(5000))}
+    text = told([run(outcome="error", error=error)], Case(id="a", query="q"))
+    assert len(text.splitlines()) == 2 + 20 + 1 + 40
+    assert "    line 19\n    … 4,940 lines left out …\n    line 4960\n" in text
+    assert text.endswith("    line 4999\n")
+
+
+@pytest.mark.parametrize("text", ["word " * 10**6, "x" * 10**7, "line\n" * 10**6, " " * 10**6])
+def test_huge_texts_are_cut_short(text):
+    """An answer, a message or a document's id of megabytes does not flood the terminal."""
+    error = {"type": "E", "message": text, "traceback": f"Traceback\n{text}\nE: {text}"}
+    case = Case(id="a", query=text, answers=(text,))
+    checks = [check("contains", text), check("R@5", text)]
+    results = [
+        run("a", outcome="failed", answer=text, checks=checks, notes=[text]),
+        run("d", outcome="failed", retrieved=[node(text, 1)]),
+        run("b", outcome="error", error=error),
+        broke("c", text, outcome="not_run"),
+    ]
+    for result in results:
+        assert len(told([result], case)) < 8_000
+    assert len(shown(results, verbose=True)) < 8_000

@@ -115,7 +115,10 @@ def test_embeddings_are_calls():
     ] * 2
     assert (seen.cost_usd, seen.cost_reason) == (
         None,
-        "words: the provider returned no token count",
+        (
+            "words: the provider returned no token count; if it is free, "
+            'add "words" = 0 to [tool.pytest-rag.prices]'
+        ),
     )
 
 
