@@ -35,7 +35,35 @@ def redact(value: Any) -> Any:
     Gone are authorisation headers, values that look like a provider's key, passwords in URLs,
     and the value of every environment variable whose name ends in KEY, TOKEN, SECRET or PASSWORD.
     """
-    return _redact(value, _secrets())
+    secrets = _secrets()
+    return _redact(value, secrets) if _suspect(value, secrets) else value
+
+
+def _suspect(value: Any, secrets: Sequence[str]) -> bool:
+    """Tell whether any text in a value may hold a secret; most values hold none."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        kind = type(item)
+        if kind is str:
+            if len(item) >= _SHORTEST and _is_suspect(item, secrets):
+                return True
+        elif kind is dict:
+            waiting.extend(item.values())
+        elif kind is list or kind is tuple:
+            waiting.extend(item)
+    return False
+
+
+def _is_suspect(text: str, secrets: Sequence[str]) -> bool:
+    found = _SUSPECT.search(text) is not None if len(text) > _LONG else _looks_suspect(text)
+    return found or any(secret in text for secret in secrets)
+
+
+# Document ids and reasons come again and again.
+@functools.lru_cache(maxsize=4096)
+def _looks_suspect(text: str) -> bool:
+    return _SUSPECT.search(text) is not None
 
 
 def _redact(value: Any, secrets: Sequence[str]) -> Any:
@@ -51,17 +79,9 @@ def _redact(value: Any, secrets: Sequence[str]) -> Any:
 def _text(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, _MARK)
-    return _without_keys(text) if len(text) > _LONG else _without_keys_again(text)
-
-
-def _without_keys(text: str) -> str:
-    for pattern in _PATTERNS if _SUSPECT.search(text) else ():
+    for pattern in _PATTERNS:
         text = pattern.sub(rf"\g<1>{_MARK}", text)
     return text
-
-
-# Document ids and reasons come again and again.
-_without_keys_again = functools.lru_cache(maxsize=4096)(_without_keys)
 
 
 def _secrets() -> list[str]:

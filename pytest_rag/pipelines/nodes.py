@@ -65,11 +65,8 @@ def from_mapping(entry: Any, place: int) -> Retrieved:
     where = f"retrieved[{place}] of the pipeline's answer"
     if not isinstance(entry, Mapping):
         raise PipelineError(f"{where} is {entry!r:.80}, not a mapping with an 'id'.")
-    for key in entry:
-        if key not in _MAPPING_KEYS:
-            raise PipelineError(
-                f"{where} has a key {key!r}.{did_you_mean(str(key), _MAPPING_KEYS)}"
-            )
+    for key in entry.keys() - _MAPPING_KEYS:
+        raise PipelineError(f"{where} has a key {key!r}.{did_you_mean(str(key), _MAPPING_KEYS)}")
     if is_number(entry.get("id")):
         raise PipelineError(f"{where}: 'id' is {entry['id']}, a number: write it as a text.")
     if not isinstance(entry.get("id"), str) or not entry["id"]:
@@ -103,11 +100,15 @@ def _score(value: Any, where: str) -> float | None:
 
 def is_number(value: Any) -> bool:
     """Tell whether a value is a number, NumPy's among them; a truth value and a text are none."""
-    return isinstance(value, Real) and not isinstance(value, bool)
+    if isinstance(value, str):  # the usual case, and an abstract class asks slowly
+        return False
+    return isinstance(value, float) or (isinstance(value, Real) and not isinstance(value, bool))
 
 
 def _words(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, ...]:
-    value = next((metadata[key] for key in keys if metadata.get(key) is not None), ())
+    value = next((metadata[key] for key in keys if metadata.get(key) is not None), None)
+    if value is None:
+        return ()
     if isinstance(value, list | tuple | set):
         return tuple(str(word) for word in value)
     return (str(value),)

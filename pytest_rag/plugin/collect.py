@@ -63,9 +63,9 @@ class EvalSetFile(pytest.File):
             self.config.addinivalue_line("markers", f"{tag}: a tag of {evalset.name}.")
 
 
-def _run(request: pytest.FixtureRequest, rag_config: Any) -> None:
+def _run(request: pytest.FixtureRequest) -> None:
     """Run the case of the item that asks."""
-    session_of(request.config).run_item(request, rag_config)
+    session_of(request.config).run_item(request)
 
 
 class RagItem(pytest.Function):

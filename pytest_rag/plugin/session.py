@@ -85,7 +85,7 @@ class RagSession:
             self._runner = Runner(project)
         return self._runner
 
-    def run_item(self, request: pytest.FixtureRequest, project: Config) -> None:
+    def run_item(self, request: pytest.FixtureRequest) -> None:
         """Run the case of a YAML item, or take the result a fan-out already has.
 
         Raises:
@@ -93,9 +93,11 @@ class RagSession:
             pytest.skip.Exception: if it was not run, for want of a key.
         """
         item: RagItem = request.node
+        # The first configuration counts, so the fixture is asked for it once.
+        runner = self._runner or self.runner(request.getfixturevalue("rag_config"))
         run = self._runs.get(item.evalset.path)
         if run is None:
-            run = self._runs[item.evalset.path] = EvalRun(item.evalset, self.runner(project))
+            run = self._runs[item.evalset.path] = EvalRun(item.evalset, runner)
         if item.evalset.pipeline is None:
             run.use_fixture(request, lambda: self.pipeline_scope)
         try:
@@ -104,7 +106,7 @@ class RagSession:
             pytest.skip("the run was stopped before this case")
         item.stash[RESULTS] = self._in_hand = results
         if run.pipeline is not None:
-            self.collected.note_pipeline(item.evalset, run.pipeline, project)
+            self.collected.note_pipeline(item.evalset, run.pipeline, runner.config)
         self._verdict(item, run, results)
 
     def pipeline_of(self, evalset: EvalSet, project: Config) -> Pipeline:
