@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.costs.prices import price_calls
+from pytest_rag.costs.prices import price_calls, tokens_of
 from pytest_rag.errors import PipelineError, message_of
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines import reply as replies
@@ -17,7 +17,7 @@ from pytest_rag.trace.cpu import metered
 from pytest_rag.types import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
@@ -146,15 +146,6 @@ def bill(calls: Sequence[Call], config: Config, *, opaque: bool) -> dict[str, An
         "calls": priced.calls,
         "cost_usd": priced.cost_usd,
         "cost_reason": priced.reason,
-        "input_tokens": _sum(call.input_tokens for call in spoken),
-        "output_tokens": _sum(call.output_tokens for call in spoken),
+        "input_tokens": tokens_of(call.input_tokens for call in spoken),
+        "output_tokens": tokens_of(call.output_tokens for call in spoken),
     }
-
-
-def _sum(counts: Iterable[int | None]) -> int | None:
-    total = 0
-    for count in counts:
-        if count is None:
-            return None
-        total += count
-    return total

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from pytest_rag.config import Price
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from pytest_rag.types import Call
 
-__all__ = ["LOCAL_MODELS", "Bill", "if_free", "load_list", "price_calls"]
+__all__ = ["LOCAL_MODELS", "Bill", "if_free", "load_list", "price_calls", "tokens_of"]
 
 LOCAL_MODELS = frozenset({"wordllama"})
 """Models that run inside this process and bill nobody."""
@@ -37,6 +37,16 @@ class Bill:
     calls: tuple[Call, ...]
     cost_usd: float | None
     reason: str | None = None
+
+
+def tokens_of(counts: Iterable[int | None]) -> int | None:
+    """Return the sum of token counts; None where one of them is unknown."""
+    found = 0
+    for count in counts:
+        if count is None:
+            return None
+        found += count
+    return found
 
 
 def load_list() -> None:

@@ -8,7 +8,7 @@ from math import fsum
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.costs.prices import if_free
+from pytest_rag.costs.prices import if_free, tokens_of
 from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.report.layout import cut
 from pytest_rag.stats import mean_interval, quantile
@@ -296,23 +296,14 @@ def _usage(runs: Iterable[Result]) -> Usage:
     known = fsum(run.cost_usd for run in used if run.cost_usd is not None)
     unknown = [run for run in used if run.cost_usd is None]
     return Usage(
-        input_tokens=_total(run.input_tokens for run in used),
-        output_tokens=_total(run.output_tokens for run in used),
+        input_tokens=tokens_of(run.input_tokens for run in used),
+        output_tokens=tokens_of(run.output_tokens for run in used),
         cost_usd=None if unknown else known,
         known_usd=known,
         unknown_runs=len(unknown),
         reason=_commonest(map(_why_unknown, unknown)),
         origins=dict(Counter(call["origin"] for run in used for call in run.calls)),
     )
-
-
-def _total(counts: Iterable[int | None]) -> int | None:
-    total = 0
-    for count in counts:
-        if count is None:
-            return None
-        total += count
-    return total
 
 
 def _why_unknown(run: Result) -> str:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CASES = 10_000
-_PAIRS = 3
+_PAIRS = 5
 
 _PIPELINE = """
 DOCS = [{"id": f"doc-{n}.md", "score": 1 - n / 20} for n in range(10)]
