@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import workflows
 
+import pytest_rag.pipelines.local
 import pytest_rag.plugin.asking
 import pytest_rag.plugin.session
 import pytest_rag.runner
