@@ -6,6 +6,7 @@
     ├── UsageError               the person at the terminal can mend it; exit status 2
     │   ├── ConfigError          [tool.pytest-rag], an option, a marker
     │   ├── EvalSetError         one or more problems in an evalset file
+    │   ├── BaselineError        a baseline that cannot be used, or found
     │   └── MissingExtraError    an optional dependency is not installed
     ├── PipelineError            the system under test could not be built or gave something unusable
     │   └── MissingKeyError      it needs a key that is not set: the case is `not_run`
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = [
+    "BaselineError",
     "ConfigError",
     "EvalSetError",
     "MissingExtraError",
@@ -46,6 +48,10 @@ class UsageError(RagError):
 
 class ConfigError(UsageError):
     """A setting, an option or a marker keyword is wrong."""
+
+
+class BaselineError(UsageError):
+    """A baseline cannot be read, or is not where it was said to be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS
 from pytest_rag.errors import MissingKeyError, PipelineError
+from pytest_rag.gate import facts_of
 from pytest_rag.judge import Job
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
@@ -116,6 +117,7 @@ def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[s
         "pipeline": None if pipeline is None else pipeline.name,
         "deterministic": None if pipeline is None else pipeline.deterministic,
         "fingerprint": _fingerprint(evalset, pipeline),
+        "gate": facts_of(evalset.gate, evalset.alpha),
     }
 
 

@@ -5,25 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import fsum, isclose
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_rag.checks import bounds, number
 from pytest_rag.stats import quantile
-from pytest_rag.types import STAGES
+from pytest_rag.types import AGGREGATES, STAGES, GateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_rag.records import Result
-    from pytest_rag.types import Aggregate, GateLimit, Outcome
+    from pytest_rag.types import Aggregate, Outcome
 
 __all__ = [
     "BUDGETS",
+    "NEEDS_BASELINE",
     "NOT_APPLICABLE",
     "GateResult",
+    "Reading",
     "by_case",
     "case_outcome",
+    "facts_of",
     "judge_limits",
+    "limits_of",
+    "reading",
 ]
 
 NOT_APPLICABLE = frozenset(
@@ -42,7 +47,12 @@ NOT_APPLICABLE = frozenset(
 Another metric's reason may begin with ``not applicable``. Any other score of None is missing.
 """
 
+NEEDS_BASELINE = "needs a baseline"
+"""Reason of a limit on the fall alone, which only a comparison can judge."""
+
 _WORST_FIRST: tuple[Outcome, ...] = ("failed", "error", "not_run")
+_BOUNDS = ("min", "max", "max_drop")
+_AGGREGATES: Mapping[str, Aggregate] = {aggregate: aggregate for aggregate in AGGREGATES}
 _QUANTILES: Mapping[Aggregate, float] = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
@@ -126,7 +136,7 @@ def judge_limits(
     return tuple(_judge(limit, _measure(limit, cases, min_pass or {}), partial) for limit in limits)
 
 
-class _Reading(NamedTuple):
+class Reading(NamedTuple):
     """What one run says of a metric; neither value nor missing where it does not apply."""
 
     value: float | None
@@ -147,7 +157,7 @@ def _measure(
     if limit.metric == "passed":
         readings = [[_verdict(case_outcome(r, min_pass.get(c)))] for c, r in cases.items()]
     else:
-        readings = [[_read(run, limit.metric) for run in runs] for runs in cases.values()]
+        readings = [[reading(run, limit.metric) for run in runs] for runs in cases.values()]
     total = limit.aggregate == "total"
     values = [
         [each.value for each in case if each.value is not None and (total or not each.missing)]
@@ -160,7 +170,7 @@ def _measure(
 def _judge(limit: GateLimit, found: _Measured, partial: str | None) -> GateResult:
     value, n = _aggregate(limit.aggregate, found.values)
     passed: bool | None = None
-    reason: str | None = "needs a baseline"
+    reason: str | None = NEEDS_BASELINE
     if limit.min is not None or limit.max is not None:
         reason = partial or _reason(limit, value, found)
         passed = None if partial else reason is None
@@ -204,6 +214,39 @@ def _figure(limit: GateLimit, value: float) -> str:
     return f"{value:.9g}" if number(value) in edges else number(value)
 
 
+# --- limits in a record -----------------------------------------------------------------------
+
+
+def facts_of(limits: Iterable[GateLimit], alpha: float) -> dict[str, Any]:
+    """Return limits as a record and a baseline hold them: ``{metric.aggregate: {…}, alpha: …}``.
+
+    A metric of which less is better says so, for whoever reads this without it.
+    """
+    found = {f"{limit.metric}.{limit.aggregate}": _facts(limit) for limit in limits}
+    return {**found, "alpha": alpha} if found else {}
+
+
+def _facts(limit: GateLimit) -> dict[str, Any]:
+    from pytest_rag import metrics
+
+    bounds = {n: getattr(limit, n) for n in _BOUNDS if getattr(limit, n) is not None}
+    own = limit.metric != "passed" and limit.metric not in BUDGETS
+    if own and not metrics.get(limit.metric).higher_is_better:
+        return {**bounds, "lower_is_better": True}
+    return bounds
+
+
+def limits_of(facts: Mapping[str, Any]) -> tuple[tuple[GateLimit, ...], float]:
+    """Return limits and alpha from what `facts_of` made of them."""
+    limits = []
+    for key, noted in facts.items():
+        if key != "alpha":
+            metric, _, aggregate = key.rpartition(".")
+            told = {name: noted[name] for name in _BOUNDS if name in noted}
+            limits.append(GateLimit(metric=metric, aggregate=_AGGREGATES[aggregate], **told))
+    return tuple(limits), facts.get("alpha", 0.05)
+
+
 # --- what one run says of a metric ------------------------------------------------------------
 
 
@@ -232,10 +275,10 @@ BUDGETS: Mapping[str, Callable[[Result], float | None]] = {
 """What a run used, from its record; the names are those of :data:`pytest_rag.checks.BUDGETS`."""
 
 
-def _verdict(outcome: Outcome) -> _Reading:
+def _verdict(outcome: Outcome) -> Reading:
     if outcome in ("error", "not_run"):
-        return _Reading(None, missing=True)
-    return _Reading(float(outcome == "passed"))
+        return Reading(None, missing=True)
+    return Reading(float(outcome == "passed"))
 
 
 def _broke(run: Result) -> bool:
@@ -244,16 +287,17 @@ def _broke(run: Result) -> bool:
     return run.error is not None or run.outcome == "not_run" or unscored
 
 
-def _read(run: Result, metric: str) -> _Reading:
+def reading(run: Result, metric: str) -> Reading:
+    """Return what a run says of a metric or budget; a run that broke says nothing of either."""
     broke = _broke(run)
     if metric in BUDGETS:
         value = BUDGETS[metric](run)
         # A stage that a run did not need, such as the reranker after no hit, is no loss.
-        return _Reading(value, missing=broke or (value is None and metric not in _STAGES))
+        return Reading(value, missing=broke or (value is None and metric not in _STAGES))
     score = run.scores.get(metric)
     if score is None:
-        return _Reading(None, missing=broke)
-    return _Reading(score["value"], missing=score["value"] is None and not _not_applicable(score))
+        return Reading(None, missing=broke)
+    return Reading(score["value"], missing=score["value"] is None and not _not_applicable(score))
 
 
 def _not_applicable(score: Mapping[str, object]) -> bool:

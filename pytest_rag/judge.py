@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import check, forbidden
 from pytest_rag.errors import RagError, message_of
+from pytest_rag.fate import lost_by
 from pytest_rag.observe import Attempt, bill
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.records import Result
@@ -81,8 +83,16 @@ def _result(job: Job, *, outcome: Outcome, **found: Any) -> Result:
         case=job.case.id,
         repeat=job.repeat,
         outcome=outcome,
+        fingerprint=_fingerprint(job.case),
+        min_pass=job.case.min_pass / job.case.repeat,
         **redact(texts),
     )
+
+
+def _fingerprint(case: Case) -> str:
+    """Return what tells a case from one of the same id that asks or wants something else."""
+    asked = (case.query, case.answers, case.answerable, sorted(case.filters.items()))
+    return sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _gold(case: Case, seen: Observation) -> dict[str, dict[str, Any]]:
@@ -102,6 +112,7 @@ def _gold(case: Case, seen: Observation) -> dict[str, dict[str, Any]]:
             "grade": grade,
             "rank": ranks.get(name),
             "indexed": name not in found.missing if told else None,
+            "lost": lost_by(name, case, seen) if grade > 0 else None,
         }
         for name, grade in found.qrels.items()
     }

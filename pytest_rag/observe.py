@@ -131,6 +131,7 @@ def read(raw: Raw, config: Config) -> Observation:
         retrieved=said.retrieved,
         timing=seen.timing(wait_ms=raw.wait_ms),
         documents=raw.pipeline.documents,
+        steps=replies.steps(seen.found, raw.pipeline.document_key),
         **bill(calls, config, opaque=opaque),
     )
 

@@ -48,8 +48,9 @@ class Result:
         query: The question.
         answer: The pipeline's answer, or None.
         retrieved: ``[{id, rank, score, node}]``, rank from 1; None where nothing is known.
-        gold: ``{id: {grade, rank, indexed}}``; the rank is None where it was not retrieved,
-            ``indexed`` None where the index does not tell what it holds.
+        gold: ``{id: {grade, rank, indexed, lost}}``; the rank is None where it was not retrieved,
+            ``indexed`` None where the index does not tell what it holds, ``lost`` the stage that
+            lost it in words, where one did.
         scores: ``{metric: {value, reason, version}}``.
         checks: ``[{metric, min, max, argument, value, passed, reason}]``.
         stages_ms: Inclusive milliseconds by stage.
@@ -64,6 +65,9 @@ class Result:
         error: ``{type, message, traceback}``, or None.
         tags: The case's tags.
         notes: What a person should know of the run, in whole sentences.
+        fingerprint: Of the question and what is known of its answer; a change of it makes runs
+            of the case incomparable.
+        min_pass: The share of the case's repeats that must pass.
     """
 
     evalset: str
@@ -88,6 +92,8 @@ class Result:
     error: dict[str, str] | None = None
     tags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    fingerprint: str | None = None
+    min_pass: float = 1.0
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -111,7 +117,7 @@ class Run:
     Attributes:
         header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``.
         results: The last one of each case and repeat, in the order they were made.
-        footer: ``{ended, outcomes, complete}``, or None where the run was cut short.
+        footer: ``{ended, outcomes, complete, verdicts}``, or None where the run was cut short.
     """
 
     header: Mapping[str, Any]
@@ -143,14 +149,23 @@ def header(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
     }
 
 
-def footer(results: Iterable[Result], *, complete: bool) -> dict[str, Any]:
-    """Return a run's footer: when it ended, counts by outcome, whether anything is missing."""
+def footer(
+    results: Iterable[Result], *, complete: bool, verdicts: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return a run's footer: when it ended, counts by outcome, whether anything is missing.
+
+    Args:
+        results: Of the run.
+        complete: Whether everything that was declared was run.
+        verdicts: What was decided, by evalset, as plain JSON.
+    """
     counts = Counter(result.outcome for result in results)
     return {
         "kind": "footer",
         "ended": _now(),
         "outcomes": {outcome: counts[outcome] for outcome in OUTCOMES},
         "complete": complete,
+        "verdicts": dict(verdicts or {}),
     }
 
 

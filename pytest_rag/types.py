@@ -28,6 +28,7 @@ __all__ = [
     "Retrieved",
     "Score",
     "Stage",
+    "Step",
     "Timing",
 ]
 
@@ -227,6 +228,23 @@ class Timing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """What one retriever or postprocessor made of the documents.
+
+    Attributes:
+        stage: ``retrieve`` or ``rerank``, which is any postprocessor.
+        part: Its class.
+        documents: Ids of the documents it handed on, each once, best first.
+        given: Those it was handed; empty for a retriever.
+    """
+
+    stage: Stage
+    part: str
+    documents: tuple[str, ...]
+    given: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
     """What one run of the pipeline on one question showed.
 
@@ -241,6 +259,7 @@ class Observation:
         cost_reason: Why the cost is unknown, or None.
         input_tokens: Sum over calls, or None where one of them is unknown.
         output_tokens: Sum over calls, or None where one of them is unknown.
+        steps: What retrievers and postprocessors did, in order; empty for what is no LlamaIndex.
     """
 
     query: str
@@ -253,6 +272,7 @@ class Observation:
     cost_reason: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -63,12 +63,14 @@ class RunWriter:
         path: The record.
         stream: Where the lines go until then.
         head: The header; what is put in it before `close` is written with it.
+        verdicts: What was decided, by evalset; written with the footer.
         kept: Where the unfinished record of an earlier run is now, or None.
     """
 
     def __init__(self, path: Path, head: dict[str, Any]) -> None:
         self.path = path.resolve()
         self.head = head
+        self.verdicts: dict[str, Any] = {}
         self._results: dict[tuple[str, str, int], Result] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.kept: Path | None = None
@@ -95,7 +97,7 @@ class RunWriter:
         lines = [
             self.head,
             *(result.to_dict() for result in self._results.values()),
-            records.footer(self._results.values(), complete=complete),
+            records.footer(self._results.values(), complete=complete, verdicts=self.verdicts),
         ]
         text = "".join(records.dumps(line) + "\n" for line in lines)
         with self._file:

@@ -92,6 +92,7 @@ RESULT = closed(
             grade={"type": "integer"},
             rank={"type": ["integer", "null"], "minimum": 1},
             indexed={"type": ["boolean", "null"]},
+            lost={"type": ["string", "null"]},
         ),
     },
     scores={
@@ -125,12 +126,15 @@ RESULT = closed(
     },
     tags={"type": "array", "items": TEXT},
     notes={"type": "array", "items": TEXT},
+    fingerprint=TEXT,
+    min_pass={"type": "number", "exclusiveMinimum": 0, "maximum": 1},
 )
 FOOTER = closed(
     kind={"const": "footer"},
     ended=TEXT,
     outcomes=closed(**dict.fromkeys(("passed", "failed", "error", "not_run"), COUNT)),
     complete={"type": "boolean"},
+    verdicts={"type": "object", "additionalProperties": {"type": "object"}},
 )
 SCHEMAS = {"header": HEADER, "result": RESULT, "footer": FOOTER}
 

@@ -10,12 +10,14 @@ from pytest_rag.runner import Runner
 from pytest_rag.writing import told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
 
+    from pytest_rag.cli.verdict import Judging
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
     from pytest_rag.types import EvalSet
+    from pytest_rag.verdict import Held
     from pytest_rag.writing import RunWriter
 
 __all__ = ["Execution"]
@@ -26,15 +28,19 @@ class Execution:
 
     Args:
         config: Of the project.
-        declared: The evalsets as their files say, by name; what is run may be a part of them.
+        judging: What results are held against.
         writer: Of the run record, or None.
+
+    Attributes:
+        held: What was decided of each evalset, once it is closed.
     """
 
-    def __init__(
-        self, config: Config, declared: Mapping[str, EvalSet], writer: RunWriter | None
-    ) -> None:
+    def __init__(self, config: Config, judging: Judging, writer: RunWriter | None) -> None:
+        self.held: dict[str, Held] = {}
         self._config = config
-        self._declared = declared
+        self._judging = judging
+        self._declared = judging.declared
+        self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
         self._runner = Runner(config)
         self._results: dict[tuple[str, str, int], Result] = {}
@@ -67,18 +73,25 @@ class Execution:
         return True
 
     def close(self, *, ended: bool) -> str | None:
-        """End the event loop and the record; return where that is, for the terminal.
+        """End the event loop, decide, and close the record; return where that is.
 
         Args:
             ended: False where the run was cut short.
+
+        Raises:
+            BaselineError: if a bar cannot be used.
         """
         self._runner.cancel()
         try:
+            self.held = self._judging.hold(
+                self._results.values(), self._facts, self._min_pass, ended=ended
+            )
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
         finally:
             self._runner.close()
 
     def _results_of(self, evalset: EvalSet) -> Iterator[Result]:
+        self._min_pass.update(((evalset.name, c.id), c.min_pass) for c in evalset.cases)
         jobs = [job for case in evalset.cases for job in jobs_of(evalset, case, self._config)]
         self._facts[evalset.name] = facts(self._declared[evalset.name], None, self._config)
         try:
@@ -106,5 +119,6 @@ class Execution:
         seen = {(result.evalset, result.case) for result in self.results}
         whole = len(seen) == sum(len(evalset.cases) for evalset in self._declared.values())
         writer.head["evalsets"] = self._facts
+        writer.verdicts = {name: held.to_dict() for name, held in self.held.items()}
         written = writer.close(complete=ended and whole, cut_short=not ended)
         return told_of(writer, written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_rag.cli.verdict import Judging
     from pytest_rag.config import Config
     from pytest_rag.records import Run
     from pytest_rag.types import EvalSet
@@ -40,14 +42,23 @@ def run(
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=1000, help="Run every case N times.")
     ] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="PATH|git:REF|none", help="Hold results against these scores."),
+    ] = None,
+    update: Annotated[
+        bool, typer.Option("--update", help="Accept what is measured as the baseline.")
+    ] = False,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show cases, calls and estimated cost; run nothing.")
     ] = False,
 ) -> None:
     """Run evalsets and hold them to their limits."""
     from pytest_rag import config
+    from pytest_rag.baseline.source import Bars
     from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
+    from pytest_rag.cli.verdict import Judging
 
     settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
@@ -56,8 +67,12 @@ def run(
         _show_plan(chosen, out)
         return
     _need_pipelines(chosen)
+    bars = Bars(baseline, Path.cwd(), os.environ)
+    for evalset in chosen:
+        bars.of(evalset.path, evalset.name)
+    judging = Judging(declared=declared, bars=bars, update="all" if update else None)
     options = {"concurrency": concurrency, "repeat": repeat, "tags": tag, "cases": case}
-    raise typer.Exit(_run(chosen, declared, settings, _open(out, options, settings), paths))
+    raise typer.Exit(_run(chosen, judging, settings, _open(out, options, settings), paths))
 
 
 def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
@@ -105,7 +120,7 @@ def _open(out: Path | None, options: Mapping[str, Any], settings: Config) -> Run
 
 def _run(
     evalsets: Sequence[EvalSet],
-    declared: Mapping[str, EvalSet],
+    judging: Judging,
     settings: Config,
     writer: RunWriter | None,
     paths: Sequence[Path],
@@ -115,8 +130,9 @@ def _run(
     from pytest_rag.cli.execution import Execution
     from pytest_rag.cli.terminal import progress, say, width
     from pytest_rag.report.text import lines
+    from pytest_rag.verdict import write_all
 
-    execution = Execution(settings, declared, writer)
+    execution = Execution(settings, judging, writer)
     ended, record = False, None
     try:
         with progress(sum(case.repeat for each in evalsets for case in each.cases)) as advance:
@@ -125,7 +141,10 @@ def _run(
         record = execution.close(ended=ended)
     for text in verdict.failures(execution.results, evalsets, width()):
         say([(text, ""), ("", "")])
-    summary = verdict.summary_of(execution.results, evalsets, declared)
+    summary = verdict.summary_of(execution.results, evalsets, execution.held)
     again = verdict.command_again(paths, summary)
     say(lines(summary, width=width(), record=record, again=again))
-    return verdict.exit_status(summary) if ended else _INTERRUPTED
+    if not ended:
+        return _INTERRUPTED
+    say((text, "bold") for text in write_all(list(execution.held.values())))
+    return verdict.exit_status(summary)

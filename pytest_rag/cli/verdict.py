@@ -3,56 +3,87 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from pytest_rag.gate import by_case, case_outcome, judge_limits
+from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.report.failure import case_failure
 from pytest_rag.report.summary import summarise
+from pytest_rag.verdict import hold_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from pytest_rag.baseline.source import Bars
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
     from pytest_rag.types import EvalSet
+    from pytest_rag.verdict import Held, Update
 
-__all__ = ["command_again", "exit_status", "failures", "summary_of"]
+__all__ = ["Judging", "command_again", "exit_status", "failures", "summary_of"]
 
 _MOST_NAMED = 5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judging:
+    """What results are held against.
+
+    Attributes:
+        declared: The evalsets as their files say, by name; what is run may be a part of them.
+        bars: Where the baselines are.
+        update: Whether what is measured is accepted.
+    """
+
+    declared: Mapping[str, EvalSet]
+    bars: Bars
+    update: Update | None = None
+
+    def hold(
+        self,
+        results: Iterable[Result],
+        facts: Mapping[str, Mapping[str, Any]],
+        min_pass: Mapping[tuple[str, str], int],
+        *,
+        ended: bool,
+    ) -> dict[str, Held]:
+        """Decide over every evalset of a run.
+
+        Raises:
+            BaselineError: if a bar cannot be used.
+        """
+        return hold_all(
+            self.declared,
+            results,
+            facts,
+            self.bars,
+            min_pass=min_pass,
+            update=self.update,
+            cut_short=not ended,
+        )
+
+
 def summary_of(
-    results: Sequence[Result], evalsets: Iterable[EvalSet], declared: Mapping[str, EvalSet]
+    results: Sequence[Result], evalsets: Iterable[EvalSet], held: Mapping[str, Held]
 ) -> Summary:
-    """Summarise a run, limits on the whole among it.
+    """Summarise a run, with what was decided of each evalset.
 
     Args:
         results: Of all evalsets.
         evalsets: With the cases that were selected.
-        declared: The same evalsets with all cases of their files, by name.
+        held: By evalset.
     """
-    evalsets = list(evalsets)
-    gates = {
-        evalset.name: judge_limits(
-            evalset.gate,
-            [result for result in results if result.evalset == evalset.name],
-            declared=len(declared[evalset.name].cases),
-            min_pass={case.id: case.min_pass for case in evalset.cases},
-        )
-        for evalset in evalsets
-    }
     needed = {(e.name, case.id): case.min_pass for e in evalsets for case in e.cases}
-    return summarise(results, gates, min_pass=needed)
+    return summarise(results, held, min_pass=needed)
 
 
 def exit_status(summary: Summary) -> int:
     """Return 3 where nothing was measured, 1 where a case or a limit failed, else 0."""
     if not summary.measured:
         return 3
-    gates = (gate for evalset in summary.evalsets for gate in evalset.gates)
     bad = summary.outcomes["failed"] + summary.outcomes["error"]
-    return int(bad > 0 or any(gate.passed is False for gate in gates))
+    return int(bad > 0 or any(evalset.held.bad for evalset in summary.evalsets))
 
 
 def failures(results: Sequence[Result], evalsets: Iterable[EvalSet], width: int) -> Iterator[str]:

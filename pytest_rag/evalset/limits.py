@@ -229,16 +229,21 @@ def _gate_limit(key: str, value: Any) -> GateLimit:
             raise _WrongError(f"Unknown key {show(each)} in gate {show(key)}.{hint}")
     bounds = {each: _number(key, number) for each, number in value.items()}
     _ordered(key, bounds)
-    _max_drop(kind, bounds.get("max_drop"))
+    _max_drop(kind, aggregate, bounds.get("max_drop"))
     return GateLimit(metric=kind.name, aggregate=aggregate, **bounds)
 
 
-def _max_drop(kind: _Kind, drop: float | None) -> None:
+def _max_drop(kind: _Kind, aggregate: Aggregate, drop: float | None) -> None:
     if drop is None:
         return
     if kind.name in BUDGETS:
         why = "it is never compared with a number measured elsewhere"
         raise _WrongError(f"{show(kind.name)} takes no 'max_drop': {why}. Write 'max'.")
+    if aggregate not in ("mean", "rate"):
+        raise _WrongError(
+            f"'max_drop' compares the mean of the cases, not {show(aggregate)}: write it under "
+            f"{show(kind.name)}."
+        )
     if drop < 0:
         raise _WrongError(f"'max_drop' of {show(kind.name)} cannot be negative.")
 

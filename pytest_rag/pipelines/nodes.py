@@ -11,7 +11,7 @@ from pytest_rag.errors import PipelineError
 from pytest_rag.registry import did_you_mean
 from pytest_rag.types import Retrieved
 
-__all__ = ["from_mapping", "from_node", "is_number"]
+__all__ = ["document_of", "from_mapping", "from_node", "is_number"]
 
 _SECTION_KEYS = ("sections", "section", "anchor")
 _PAGE_KEYS = ("page_label", "page_number", "page")
@@ -40,6 +40,17 @@ def from_node(scored: Any, document_key: str | None) -> Retrieved:
         span=_span(getattr(node, "start_char_idx", None), getattr(node, "end_char_idx", None)),
         metadata=metadata,
     )
+
+
+def document_of(scored: Any, document_key: str | None) -> str:
+    """Return the id of the document that a LlamaIndex node, scored or bare, belongs to.
+
+    A node on its way that lacks ``document_key`` is known by its own id.
+    """
+    node = getattr(scored, "node", scored)
+    if document_key is None:
+        return str(node.ref_doc_id or node.node_id)
+    return str(node.metadata.get(document_key, node.node_id))
 
 
 def _document_id(node: Any, metadata: Mapping[str, Any], document_key: str | None) -> str:

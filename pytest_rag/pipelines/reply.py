@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import PipelineError
 from pytest_rag.loop import in_thread
-from pytest_rag.pipelines.nodes import from_mapping, from_node, is_number
+from pytest_rag.pipelines.nodes import document_of, from_mapping, from_node, is_number
 from pytest_rag.registry import did_you_mean
-from pytest_rag.types import Call, Retrieved
+from pytest_rag.types import Call, Retrieved, Step
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_rag.trace.found import Found
 
-__all__ = ["Reply", "finish", "finish_async", "read", "unfinished"]
+__all__ = ["Reply", "finish", "finish_async", "read", "steps", "unfinished"]
 
 _KEYS = frozenset({"answer", "retrieved", "usage"})
 _USAGE_KEYS = frozenset(
@@ -105,6 +105,23 @@ def read(raw: Any, document_key: str | None, found: Found) -> Reply:
     if said.retrieved is None and found.nodes is not None:
         return replace(said, retrieved=_documents(found.nodes, document_key))
     return said
+
+
+def steps(found: Found, document_key: str | None) -> tuple[Step, ...]:
+    """Return what retrievers and postprocessors did, in documents."""
+    return tuple(
+        Step(
+            stage=step.stage,
+            part=step.part,
+            documents=_ids(step.nodes, document_key),
+            given=_ids(step.given, document_key),
+        )
+        for step in found.steps
+    )
+
+
+def _ids(nodes: Iterable[Any], document_key: str | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(document_of(node, document_key) for node in nodes))
 
 
 def _documents(nodes: Iterable[Any], document_key: str | None) -> tuple[Retrieved, ...]:

@@ -32,6 +32,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--rag-repeat", metavar="N", help="run every case N times")
     group.addoption("--rag-out", metavar="RUN.jsonl", help="write the run record to this file")
     group.addoption(
+        "--rag-baseline",
+        metavar="PATH|git:REF|none",
+        help="hold results against these accepted scores (default: baselines/NAME.json beside the "
+        "evalset; for a pull request in CI that of the merge base)",
+    )
+    # Each spelling is an option of its own, so that none takes the path behind it for its value.
+    accept = "accept what is measured as the baseline"
+    for spelling, verb, words in (
+        ("--rag-update", "all", accept),
+        ("--rag-update=all", "all", "the same"),
+        ("--rag-update=new", "new", f"{accept}, of cases it does not hold yet"),
+    ):
+        group.addoption(spelling, action="store_const", const=verb, dest="rag_update", help=words)
+    group.addoption(
         "--rag-plan", action="store_true", help="show cases, calls and estimated cost; run nothing"
     )
 

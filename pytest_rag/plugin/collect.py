@@ -44,6 +44,7 @@ class EvalSetFile(pytest.File):
             repeat = session.settings.repeat
             session.load_project()
             evalset = session.add(evalsets.load(self.path))
+            session.find_bar(evalset)
         except UsageError as error:
             here = f"{self.config.invocation_params.dir}{os.sep}"
             raise self.CollectError(str(error).replace(here, "")) from error

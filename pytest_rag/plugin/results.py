@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rag import records
-from pytest_rag.errors import ConfigError, UsageError
+from pytest_rag.errors import BaselineError, ConfigError, UsageError
 from pytest_rag.records import Result
 from pytest_rag.writing import RunWriter, told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from pytest_rag.config import Config
-    from pytest_rag.gate import GateResult
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
     from pytest_rag.plugin.settings import Settings
     from pytest_rag.types import EvalSet
+    from pytest_rag.verdict import Held
 
 __all__ = ["Collected"]
 
@@ -43,7 +43,7 @@ class Collected:
         self._packed: set[str] = set()
         self._writer: RunWriter | None = None
         self._said: list[tuple[str, str]] = []
-        self._gates: Mapping[str, tuple[GateResult, ...]] = {}
+        self._held: dict[str, Held] = {}
         self._min_pass: dict[tuple[str, str], int] = {}
 
     # --- where items run ---
@@ -98,12 +98,15 @@ class Collected:
         if not self.results:
             return None
         self._min_pass = self._needed()
-        self._gates = self._judge()
         cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
+        usable = self._judge(cut_short=cut_short)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
+        if not usable:
+            return pytest.ExitCode.INTERRUPTED
+        self._accept()
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
-        broken = any(g.passed is False for gates in self._gates.values() for g in gates)
-        return pytest.ExitCode.TESTS_FAILED if broken or not measured else None
+        bad = any(held.bad for held in self._held.values())
+        return pytest.ExitCode.TESTS_FAILED if bad or not measured else None
 
     def print(self, terminal: Any) -> None:
         """Print the summary of the run."""
@@ -113,7 +116,7 @@ class Collected:
 
             terminal.section("RAG evaluation")
             results = list(self.results.values())
-            summary = summarise(results, self._gates, min_pass=self._min_pass)
+            summary = summarise(results, self._held, min_pass=self._min_pass)
             verbose = self.config.get_verbosity() > 0
             for line in lines(summary, verbose=verbose, width=terminal._tw.fullwidth):  # noqa: SLF001
                 terminal.write_line(line.text, **_STYLES[line.style])
@@ -147,27 +150,38 @@ class Collected:
         if self._writer is None:
             return
         self._writer.head["evalsets"] = self._facts
+        self._writer.verdicts = {name: held.to_dict() for name, held in self._held.items()}
         written = self._writer.close(complete=complete, cut_short=cut_short)
         self._said.append((f"run record: {told_of(self._writer, written)}", "dim"))
 
-    def _judge(self) -> dict[str, tuple[GateResult, ...]]:
-        """Hold every evalset to its limits on the whole."""
-        from pytest_rag.gate import judge_limits
+    def _judge(self, *, cut_short: bool) -> bool:
+        """Hold every evalset to its limits and its baseline; False where a bar is unusable."""
+        from pytest_rag.verdict import hold_all
 
-        of: dict[str, list[Result]] = defaultdict(list)
-        for result in self.results.values():
-            of[result.evalset].append(result)
-        gates = {}
-        for name, results in of.items():
-            evalset = self._known(name)
-            if evalset is not None and evalset.gate:
-                gates[name] = judge_limits(
-                    evalset.gate,
-                    results,
-                    declared=len(evalset.cases),
-                    min_pass={case: k for (of, case), k in self._min_pass.items() if of == name},
-                )
-        return gates
+        known = {name: self._known(name) for name in {key[0] for key in self.results}}
+        try:
+            self._held = hold_all(
+                {name: evalset for name, evalset in known.items() if evalset is not None},
+                self.results.values(),
+                self._facts,
+                self.settings.bars,
+                min_pass=self._min_pass,
+                update=self.settings.update,
+                cut_short=cut_short,
+            )
+        except BaselineError as error:
+            self._said.append((str(error), "bad"))
+            return False
+        return True
+
+    def _accept(self) -> None:
+        """Write baselines, all of them once everything has been decided."""
+        from pytest_rag.verdict import write_all
+
+        try:
+            self._said.extend((text, "bold") for text in write_all(list(self._held.values())))
+        except OSError as error:
+            self._said.append((f"the baseline could not be written: {error}", "bad"))
 
     def _needed(self) -> dict[tuple[str, str], int]:
         """Return how many repeats of each case must pass."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,16 @@ class RagSession:
             ConfigError: if another file has the same name.
         """
         return self.collected.declare(evalset)
+
+    def find_bar(self, evalset: EvalSet) -> None:
+        """Look for the baseline before anything is paid for; one process of several will do.
+
+        Raises:
+            BaselineError: if it cannot be used.
+        """
+        first = not self.is_worker or os.environ.get("PYTEST_XDIST_WORKER") == "gw0"
+        if first and not self.settings.plan:
+            self.settings.bars.of(evalset.path, evalset.name)
 
     def runner(self, project: Config) -> Runner:
         """Return the session's one runner; the first configuration it is asked with counts."""

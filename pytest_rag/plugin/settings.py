@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_rag.baseline.source import Bars
+    from pytest_rag.verdict import Update
 
 __all__ = ["Settings"]
 
@@ -22,12 +26,16 @@ class Settings:
         repeat: Runs of every case, or None for what the case says.
         out: Where the run record goes, or None.
         plan: Show what would be run, and run nothing.
+        bars: Where the baselines are that results are held against.
+        update: Accept what is measured: ``new`` cases, ``all``, or nothing.
     """
 
     concurrency: int | None
     repeat: int | None
     out: Path | None
     plan: bool
+    bars: Bars
+    update: Update | None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -49,7 +57,26 @@ class Settings:
             repeat=_count(config, "--rag-repeat"),
             out=None if out is None else config.invocation_params.dir / out,
             plan=plan,
+            bars=_bars(config),
+            update=_update(config),
         )
+
+
+def _bars(config: pytest.Config) -> Bars:
+    from pytest_rag.baseline.source import Bars
+    from pytest_rag.errors import BaselineError
+
+    try:
+        return Bars(config.getoption("--rag-baseline"), config.invocation_params.dir, os.environ)
+    except BaselineError as error:
+        raise pytest.UsageError(f"--rag-baseline: {error}") from None
+
+
+def _update(config: pytest.Config) -> Update | None:
+    wanted = config.getoption("rag_update")
+    if wanted is not None and config.getoption("--rag-baseline") == "none":
+        raise pytest.UsageError("--rag-update accepts a baseline; leave out --rag-baseline=none.")
+    return cast("Update | None", wanted)
 
 
 def _check(out: Path) -> None:

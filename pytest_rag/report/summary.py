@@ -13,6 +13,7 @@ from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.report.layout import cut
 from pytest_rag.stats import mean_interval, quantile
 from pytest_rag.types import OUTCOMES, STAGES
+from pytest_rag.verdict import Held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -128,7 +129,7 @@ class EvalSetSummary:
         metrics: Ranking first, then the answer, then others by name.
         times: The whole first, then the stages that were seen.
         usage: Tokens, money, origins of calls.
-        gates: Verdicts on the limits of the set.
+        held: What was decided of the whole: limits, and the comparison with the baseline.
         troubles: What did not pass: failed, then error, then not run.
     """
 
@@ -138,7 +139,7 @@ class EvalSetSummary:
     metrics: tuple[MetricRow, ...]
     times: tuple[TimeRow, ...]
     usage: Usage
-    gates: tuple[GateResult, ...]
+    held: Held
     troubles: tuple[Trouble, ...]
 
     @property
@@ -147,9 +148,14 @@ class EvalSetSummary:
         return sum(self.outcomes.values())
 
     @property
+    def gates(self) -> tuple[GateResult, ...]:
+        """Verdicts on the limits of the set."""
+        return self.held.gates
+
+    @property
     def good(self) -> bool:
-        """Whether every case passed and no limit was broken."""
-        return not self.troubles and all(gate.passed is not False for gate in self.gates)
+        """Whether every case passed, no limit was broken and nothing regressed."""
+        return not self.troubles and not self.held.bad
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,13 +180,13 @@ class Summary:
 
     @property
     def good(self) -> bool:
-        """Whether something was measured, every case passed and no limit was broken."""
+        """Whether something was measured, all of it passed, and nothing regressed."""
         return self.measured and all(each.good for each in self.evalsets)
 
 
 def summarise(
     results: Iterable[Result],
-    gates: Mapping[str, Sequence[GateResult]],
+    held: Mapping[str, Held],
     *,
     min_pass: Mapping[tuple[str, str], int] | None = None,
 ) -> Summary:
@@ -188,7 +194,7 @@ def summarise(
 
     Args:
         results: In the order they were made.
-        gates: Verdicts by evalset.
+        held: What was decided, by evalset.
         min_pass: By evalset and case, how many repeats must pass; all where nothing is said.
     """
     runs: dict[str, list[Result]] = {}
@@ -197,19 +203,18 @@ def summarise(
     needed = min_pass or {}
     return Summary(
         evalsets=tuple(
-            _evalset(name, runs.get(name, []), gates.get(name, ()), needed)
-            for name in dict.fromkeys((*runs, *gates))
+            _evalset(runs.get(name, []), held.get(name) or Held(evalset=name), needed)
+            for name in dict.fromkeys((*runs, *held))
         )
     )
 
 
 def _evalset(
-    name: str,
     runs: Sequence[Result],
-    gates: Sequence[GateResult],
+    held: Held,
     min_pass: Mapping[tuple[str, str], int],
 ) -> EvalSetSummary:
-    cases = by_case(runs)
+    name, cases = held.evalset, by_case(runs)
     outcomes = {id_: case_outcome(of, min_pass.get((name, id_))) for id_, of in cases.items()}
     counts = Counter(outcomes.values())
     return EvalSetSummary(
@@ -219,7 +224,7 @@ def _evalset(
         metrics=tuple(_metrics(cases)),
         times=tuple(_times(runs)),
         usage=_usage(runs),
-        gates=tuple(gates),
+        held=held,
         troubles=tuple(_troubles(cases, outcomes)),
     )
 

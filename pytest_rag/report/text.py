@@ -6,6 +6,7 @@ from textwrap import shorten
 from typing import TYPE_CHECKING
 
 from pytest_rag.checks import bounds, number
+from pytest_rag.gate import NEEDS_BASELINE
 from pytest_rag.report.layout import (
     LABEL,
     Line,
@@ -17,6 +18,7 @@ from pytest_rag.report.layout import (
     money,
     printable,
 )
+from pytest_rag.report.regression import regression_lines
 from pytest_rag.types import OUTCOMES
 
 if TYPE_CHECKING:
@@ -75,13 +77,14 @@ def _evalset(each: EvalSetSummary, *, verbose: bool, width: int) -> Iterator[Lin
     if verbose:
         yield from block("own time", _own_times(each.times), width)
     yield from block("cost", _usage(each), width)
-    yield from _gates(each.gates, width)
+    yield from _gates(_undecided(each), width)
+    yield from regression_lines(each.held, width=width, verbose=verbose)
     yield from _troubles(each.troubles, verbose=verbose, width=width)
 
 
 def _style(each: EvalSetSummary) -> Style:
     """Return good, bad, or neither where all that ran passed and some were not run."""
-    if not each.outcomes["passed"] or any(gate.passed is False for gate in each.gates):
+    if not each.outcomes["passed"] or each.held.bad:
         return "bad"
     if each.outcomes["failed"] or each.outcomes["error"]:
         return "bad"
@@ -145,6 +148,12 @@ def _usage(each: EvalSetSummary) -> Iterator[str]:
 
 
 # --- limits of the set ------------------------------------------------------------------------
+
+
+def _undecided(each: EvalSetSummary) -> Sequence[GateResult]:
+    """Return limits that the comparison with the baseline, if there is one, says nothing of."""
+    compared = each.held.comparison is not None or each.held.pending is not None
+    return [gate for gate in each.gates if not (compared and gate.reason == NEEDS_BASELINE)]
 
 
 def _gates(gates: Sequence[GateResult], width: int) -> Iterator[Line]:

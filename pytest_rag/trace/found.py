@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Sequence, Set
 
-__all__ = ["Found"]
+    from pytest_rag.types import Stage
+
+__all__ = ["Found", "FoundStep"]
+
+
+class FoundStep(NamedTuple):
+    """What a retriever or postprocessor of a class was given, and what it returned."""
+
+    stage: Stage
+    part: str
+    given: Sequence[Any]
+    nodes: Sequence[Any]
 
 
 class Found:
@@ -15,19 +26,25 @@ class Found:
 
     A retriever adds its nodes, in the order retrievers were asked; a postprocessor's result takes
     the place of the nodes it was given.
+
+    Attributes:
+        steps: What each of them did, in the order they ended.
     """
 
     def __init__(self) -> None:
+        self.steps: list[FoundStep] = []
         self._lists: list[tuple[float, list[Any]]] = []
         self._ids: set[str] = set()
 
-    def add(self, asked: float, nodes: list[Any]) -> None:
+    def add(self, asked: float, nodes: list[Any], part: str = "") -> None:
         """Take in what a retriever that was asked at a time returned."""
+        self.steps.append(FoundStep("retrieve", part, (), nodes))
         self._lists.append((asked, nodes))
         self._ids.update(map(_id, nodes))
 
-    def replace(self, asked: float, given: Sequence[Any], nodes: list[Any]) -> None:
+    def replace(self, asked: float, given: Sequence[Any], nodes: list[Any], part: str = "") -> None:
         """Take in what a postprocessor made of the nodes it was given."""
+        self.steps.append(FoundStep("rerank", part, given, nodes))
         gone = set(map(_id, given))
         kept = []
         for time, some in self._lists:

@@ -119,10 +119,11 @@ class Trace:
         span.end = time.perf_counter()
         span.cpu = cpu_clock()[1] - span.cpu_start
         if isinstance(result, list) and not span.inside("retrieve", span.stage):
+            part = span_id.partition(".")[0]
             if span.stage == "retrieve":
-                self.found.add(span.start, result)
+                self.found.add(span.start, result, part)
             elif span.stage == "rerank":
-                self.found.replace(span.start, span.given, result)
+                self.found.replace(span.start, span.given, result, part)
 
     def drop(self, span_id: str) -> None:
         """Note that a span was left by an exception; a call open on it ended without an answer."""

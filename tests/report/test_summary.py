@@ -10,6 +10,7 @@ from pytest_rag.gate import judge_limits
 from pytest_rag.records import Result
 from pytest_rag.report.summary import case_reasons, summarise
 from pytest_rag.types import GateLimit
+from pytest_rag.verdict import Held
 
 
 def run(case="a", evalset="handbook", *, outcome="passed", scores=None, **fields):
@@ -52,7 +53,7 @@ def test_evalsets_keep_their_order_and_their_gates():
     """Every evalset that ran is summarised apart, with the verdicts on its limits."""
     results = [run("a", "zoo"), run("a", "ant", outcome="failed"), run("b", "zoo")]
     gates = judge_limits([GateLimit(metric="passed", aggregate="rate", min=1)], results[1:2])
-    summary = summarise(results, {"ant": gates})
+    summary = summarise(results, {"ant": Held(evalset="ant", gates=gates)})
     assert [each.name for each in summary.evalsets] == ["zoo", "ant"]
     assert [each.gates for each in summary.evalsets] == [(), gates]
     assert summary.outcomes == {"passed": 2, "failed": 1, "error": 0, "not_run": 0}
@@ -71,7 +72,7 @@ def test_a_limit_that_is_not_judged_is_no_harm():
     """A partial run whose cases all pass is good."""
     results = [run("a", scores={"R@5": 1.0})]
     gates = judge_limits([GateLimit(metric="R@5", min=1)], results, declared=9)
-    assert summarise(results, {"handbook": gates}).good
+    assert summarise(results, {"handbook": Held(evalset="handbook", gates=gates)}).good
 
 
 def test_cases_are_counted_and_not_runs():

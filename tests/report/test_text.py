@@ -16,6 +16,7 @@ from pytest_rag.report.plan import plan_lines
 from pytest_rag.report.summary import summarise
 from pytest_rag.report.text import lines
 from pytest_rag.types import Case, EvalSet, GateLimit
+from pytest_rag.verdict import Held
 
 
 def run(case="a", *, outcome="passed", scores=None, **fields):
@@ -41,16 +42,21 @@ def check(metric, reason, *, argument=None):
 CONTAINS = check("contains", "contains 'five': not so", argument="five")
 
 
+def held(gates, name="handbook"):
+    """Return what was decided of an evalset, from its limits alone."""
+    return {name: Held(evalset=name, gates=gates)}
+
+
 def shown(results, gates=(), *, declared=None, **options):
     """Return the block as one text; `limits` of the handbook are judged."""
-    verdicts = {"handbook": judge_limits(gates, results, declared=declared)} if gates else {}
+    verdicts = held(judge_limits(gates, results, declared=declared)) if gates else {}
     summary = summarise(results, verdicts)
     return "".join(f"{line.text.rstrip()}\n" for line in lines(summary, **options))
 
 
 def styles(results, gates=()):
     """Return the style of every line."""
-    verdicts = {"handbook": judge_limits(gates, results)} if gates else {}
+    verdicts = held(judge_limits(gates, results)) if gates else {}
     return [line.style for line in lines(summarise(results, verdicts))]
 
 
@@ -179,7 +185,7 @@ def test_nothing_was_measured(results, why):
 
 def test_an_evalset_of_which_nothing_ran():
     """Limits without results are shown as what they are."""
-    text = "".join(line.text for line in lines(summarise([], {"handbook": ()})))
+    text = "".join(line.text for line in lines(summarise([], held(()))))
     assert text == "handbook · 0 cases: none rannothing was measured: no case ran"
 
 
@@ -405,7 +411,7 @@ def test_nothing_steers_the_terminal():
     evalset = EvalSet(name=HOSTILE, path=Path("a"), cases=(case,))
     found = [line for result in results for line in case_failure([result], case)]
     for verbose in (False, True):
-        summary = summarise(results, {HOSTILE: judge_limits([], results)})
+        summary = summarise(results, held(judge_limits([], results), HOSTILE))
         found += [line.text for line in lines(summary, verbose=verbose, record=HOSTILE)]
     found += plan_lines([evalset], None, option=HOSTILE)
     marks = {unicodedata.category(mark) for line in found for mark in line}

@@ -1,0 +1,232 @@
+"""What became of each case, and of each limit, between two sides of an evalset."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag import metrics
+from pytest_rag.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from numpy import float64
+    from numpy.typing import NDArray
+
+    from pytest_rag.baseline import Baseline, Measured
+
+    Floats = NDArray[float64]
+    Places = Sequence[tuple[int, int]]
+
+__all__ = ["CaseChange", "Changes", "GoldChange", "find", "more_is_better", "weakened"]
+
+_MOST = 200
+_NAMED = 3
+_TOLERANCE = 1.5e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldChange:
+    """Where a gold document was, and is.
+
+    Attributes:
+        before: Its rank, or None where it was not among the retrieved.
+        now: Likewise.
+        lost: Which stage lost it, in words; None where it was not lost.
+    """
+
+    before: int | None
+    now: int | None
+    lost: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseChange:
+    """What became of one case.
+
+    Attributes:
+        case: Its id.
+        broke: Whether it passed every run before and fails every run now.
+        scores: ``{metric: (before, now)}`` where they differ.
+        gold: Gold documents whose rank or fate changed.
+        instead: Documents that are retrieved now and were not before, best first.
+        tokens: ``{side: (before, now)}``, where a language model was asked.
+        times: ``{stage: (before, now)}``, in milliseconds; None where it is not known.
+    """
+
+    case: str
+    broke: bool = False
+    scores: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    gold: Mapping[str, GoldChange] = field(default_factory=dict)
+    instead: tuple[str, ...] = ()
+    tokens: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
+    times: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """Cases that moved.
+
+    Attributes:
+        first: The 200 that matter most: hard breaks, then by the size of the fall.
+        count: How many there are.
+        broke: Ids of all hard breaks.
+    """
+
+    first: Sequence[CaseChange]
+    count: int
+    broke: tuple[str, ...]
+
+
+def more_is_better(name: str, gate: Mapping[str, Any]) -> bool:
+    """Tell a metric's direction; of one that is not installed here, from what the record says."""
+    try:
+        return name == "passed" or metrics.get(name).higher_is_better
+    except UsageError:
+        noted = (of for key, of in gate.items() if key.rpartition(".")[0] == name)
+        return not any(of.get("lower_is_better") for of in noted)
+
+
+def find(
+    both: Places,
+    base: Baseline,
+    head: Measured,
+    gated: Iterable[tuple[str, float]],
+    before: Mapping[str, Floats] | None,
+) -> Changes:
+    """Return the cases that moved.
+
+    Args:
+        both: Places of the cases that both sides have.
+        base: What was accepted.
+        head: What was measured.
+        gated: The metrics that decide the order, each with 1 where more is better, else -1.
+        before: Milliseconds by stage of the base's cases, where they are known.
+    """
+    import numpy as np
+
+    now = head.baseline
+    if not both:
+        return Changes(first=(), count=0, broke=())
+    places = np.array(both, dtype=np.intp)
+    was_at, now_at = places[:, 0], places[:, 1]
+    broke = (base.passed[was_at] == base.runs[was_at]) & (now.passed[now_at] == 0)
+    differs = broke | np.array([base.seen[w] != now.seen[n] for w, n in both])
+    for name in base.scores.keys() & now.scores.keys():
+        differs |= np.abs(base.scores[name][was_at] - now.scores[name][now_at]) > _TOLERANCE
+    fall = _falls(base, now, was_at, now_at, list(gated))
+    order = np.lexsort((fall, ~broke))
+    chosen = [place for place in order.tolist() if differs[place]]
+    first = (_change(both[i], base, head, before, broke=bool(broke[i])) for i in chosen[:_MOST])
+    return Changes(
+        first=[change for change in first if change is not None],
+        count=len(chosen),
+        broke=tuple(now.cases[place] for place in now_at[broke]),
+    )
+
+
+def _falls(
+    base: Baseline,
+    now: Baseline,
+    was_at: NDArray[Any],
+    now_at: NDArray[Any],
+    gated: Sequence[tuple[str, float]],
+) -> Floats:
+    """Return how much better each case became over the gated metrics, or over all of them."""
+    import numpy as np
+
+    names = gated or [(name, 1.0) for name in base.scores]
+    total = np.zeros(len(was_at))
+    for name, sign in names:
+        if name in base.scores and name in now.scores:
+            total += sign * np.nan_to_num(now.scores[name][now_at] - base.scores[name][was_at])
+    return total
+
+
+def _change(
+    places: tuple[int, int],
+    base: Baseline,
+    head: Measured,
+    before: Mapping[str, Floats] | None,
+    *,
+    broke: bool,
+) -> CaseChange | None:
+    was, now = places
+    old, new = base.score(was), head.baseline.score(now)
+    scores = {
+        name: (value, new[name])
+        for name, value in old.items()
+        if name in new and abs(new[name] - value) > _TOLERANCE
+    }
+    told, tells = base.detail(was), head.baseline.detail(now)
+    gold = dict(_gold(told, tells))
+    instead = [name for name in tells.get("retrieved", ()) if name not in told.get("retrieved", ())]
+    if not (broke or scores or gold or instead):
+        return None
+    return CaseChange(
+        case=head.baseline.cases[now],
+        broke=broke,
+        scores=scores,
+        gold=gold,
+        instead=tuple(instead),
+        tokens=_sides(told.get("tokens", {}), tells.get("tokens", {})),
+        times=_sides(_at(before or {}, was), _at(head.times, now)),
+    )
+
+
+def _gold(told: Mapping[str, Any], tells: Mapping[str, Any]) -> Iterator[tuple[str, GoldChange]]:
+    ranks, now, lost = told.get("ranks", {}), tells.get("ranks", {}), tells.get("lost", {})
+    unindexed = set(tells.get("unindexed", ())).difference(told.get("unindexed", ()))
+    for name in told["gold"].keys() & tells["gold"].keys():
+        fate = "not in the index" if name in unindexed else lost.get(name)
+        if ranks.get(name) != now.get(name) or fate != told.get("lost", {}).get(name):
+            yield name, GoldChange(before=ranks.get(name), now=now.get(name), lost=fate)
+
+
+def _at(columns: Mapping[str, Floats], place: int) -> dict[str, float]:
+    values = ((stage, float(column[place])) for stage, column in columns.items())
+    return {stage: round(ms, 3) for stage, ms in values if ms == ms}
+
+
+def _sides(was: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {name: (was.get(name), now.get(name)) for name in {**was, **now}}
+
+
+# --- limits -------------------------------------------------------------------------------------
+
+
+def weakened(base: Baseline, head: Baseline, both: Places) -> Iterator[str]:
+    """Yield what became of limits that are weaker now, each once with the cases it concerns."""
+    yield from (f"gate: {words}" for words in _weaker(base.gate, head.gate))
+    found: dict[str, list[str]] = {}
+    known: dict[tuple[str, str], list[str]] = {}
+    for was, now in both:
+        sides = base.limits[was], head.limits[now]
+        if sides[0] != sides[1]:
+            if sides not in known:
+                known[sides] = list(_weaker(*map(json.loads, sides)))
+            for words in known[sides]:
+                found.setdefault(words, []).append(head.cases[now])
+    for words, cases in found.items():
+        some = ", ".join(cases[:_NAMED])
+        more = f" and {len(cases) - _NAMED} more cases" if len(cases) > _NAMED else ""
+        yield f"{some}{more}: {words}"
+
+
+def _weaker(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    for name, limits in was.items():
+        if name == "alpha":
+            if now.get("alpha", limits) < limits:
+                yield f"alpha went from {limits:g} to {now['alpha']:g}"
+            continue
+        for kind in ("min", "max", "max_drop"):
+            value = limits.get(kind)
+            if value is None:
+                continue
+            found = now.get(name, {}).get(kind)
+            if found is None:
+                yield f"{name} {kind} {value:g} is gone"
+            elif (found < value) if kind == "min" else (found > value):
+                yield f"{name} {kind} went from {value:g} to {found:g}"

@@ -1,0 +1,288 @@
+"""Results of an evalset, its limits and its bar → whether the build is green, and what to write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_rag import baseline as baselines
+from pytest_rag.compare import compare
+from pytest_rag.gate import judge_limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_rag.baseline import Baseline, Measured
+    from pytest_rag.baseline.source import Bar, Bars
+    from pytest_rag.compare import Comparison
+    from pytest_rag.gate import GateResult
+    from pytest_rag.records import Result
+    from pytest_rag.types import EvalSet, GateLimit
+
+__all__ = ["Asked", "Held", "Pending", "Update", "hold", "hold_all", "write_all"]
+
+Update = Literal["new", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending:
+    """A baseline that is to be written once everything has been decided.
+
+    Attributes:
+        file: Where.
+        baseline: What.
+        cases: How many cases the run brought.
+        first: Whether there was no baseline before.
+    """
+
+    file: Path
+    baseline: Baseline
+    cases: int
+    first: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What was decided of an evalset.
+
+    Attributes:
+        evalset: Its name.
+        gates: Verdicts on the limits of the whole.
+        comparison: With the bar; None where there is none, or none was needed.
+        pending: A baseline to write, or None.
+        missing: Why there is no bar, where one is needed; None else.
+        notes: What a person should know of the baseline, in whole sentences.
+        accepted: Whether the comparison is shown but does not count, since it was accepted.
+    """
+
+    evalset: str
+    gates: tuple[GateResult, ...] = ()
+    comparison: Comparison | None = None
+    pending: Pending | None = None
+    missing: str | None = None
+    notes: tuple[str, ...] = ()
+    accepted: bool = False
+
+    @property
+    def bad(self) -> bool:
+        """Whether the build must be red."""
+        worse = self.comparison is not None and self.comparison.bad and not self.accepted
+        broken = any(gate.passed is False for gate in self.gates)
+        return worse or broken or self.missing is not None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON, for the record."""
+        comparison = None if self.comparison is None else self.comparison.to_dict()
+        gates = [
+            {"name": g.name, "value": g.value, "passed": g.passed, "reason": g.reason, "n": g.n}
+            for g in self.gates
+        ]
+        return {"gates": gates, "comparison": comparison, "missing": self.missing, "bad": self.bad}
+
+
+def hold_all(
+    evalsets: Mapping[str, EvalSet],
+    results: Iterable[Result],
+    facts: Mapping[str, Mapping[str, Any]],
+    bars: Bars,
+    *,
+    min_pass: Mapping[tuple[str, str], int],
+    update: Update | None = None,
+    cut_short: bool = False,
+) -> dict[str, Held]:
+    """Decide over every evalset of a run; nothing is written.
+
+    Args:
+        evalsets: By name, with all cases of their files.
+        results: Of the run.
+        facts: What the record's header says of each evalset.
+        bars: Where the bars are found.
+        min_pass: By evalset and case, how many repeats must pass.
+        update: Whether what was measured is accepted.
+        cut_short: Whether the run was interrupted, or stopped by ``-x``.
+
+    Raises:
+        BaselineError: if a bar cannot be used.
+    """
+    of: dict[str, list[Result]] = {}
+    for result in results:
+        of.setdefault(result.evalset, []).append(result)
+    held = {}
+    for name, some in of.items():
+        evalset = evalsets.get(name)
+        if evalset is None:
+            continue
+        seen = {result.case for result in some}
+        asked = Asked(
+            name=name,
+            file=evalset.path,
+            gate=evalset.gate,
+            alpha=evalset.alpha,
+            declared=[case.id for case in evalset.cases],
+            min_pass={case: k for (known, case), k in min_pass.items() if known == name},
+            whole=not cut_short and all(case.id in seen for case in evalset.cases),
+            cut_short=cut_short,
+        )
+        held[name] = hold(asked, some, facts.get(name, {}), bars, update)
+    return held
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What of an evalset is to be judged.
+
+    Attributes:
+        name: Of the evalset.
+        file: Where it stands.
+        gate: Limits on the whole.
+        alpha: Chance of a false alarm over all gated metrics.
+        declared: Ids of all its cases; None where they are not known.
+        min_pass: By case, how many repeats must pass.
+        whole: Whether every declared case was run to the end, by this run alone.
+        cut_short: Whether the run was interrupted, or stopped by ``-x``.
+    """
+
+    name: str
+    file: Path
+    gate: Sequence[GateLimit]
+    alpha: float
+    declared: Sequence[str] | None
+    min_pass: Mapping[str, int]
+    whole: bool
+    cut_short: bool = False
+
+
+def hold(
+    asked: Asked,
+    results: Sequence[Result],
+    facts: Mapping[str, Any],
+    bars: Bars,
+    update: Update | None = None,
+) -> Held:
+    """Decide over an evalset; nothing is written.
+
+    Args:
+        asked: What is to be judged.
+        results: Of this evalset alone.
+        facts: What the record's header says of it.
+        bars: Where the bar is found.
+        update: Whether what was measured is accepted.
+
+    Raises:
+        BaselineError: if the bar cannot be used.
+    """
+    count = None if asked.declared is None else len(asked.declared)
+    gates = judge_limits(asked.gate, results, declared=count, min_pass=asked.min_pass)
+    if bars.option == "none":
+        return Held(evalset=asked.name, gates=gates)
+    bar = bars.of(asked.file, asked.name)
+    gated = any(limit.max_drop is not None for limit in asked.gate)
+    if not (gated or bar.baseline is not None or bar.asked or update):
+        return Held(evalset=asked.name, gates=gates)
+    measured = baselines.measure(asked.name, results, facts)
+    comparison = None
+    if bar.baseline is not None:
+        comparison = compare(
+            bar.baseline,
+            measured,
+            asked.gate,
+            alpha=asked.alpha,
+            declared=asked.declared,
+            bar=bar.told,
+            before=bar.times,
+        )
+    pending, missing, notes = _writing(asked, measured, bar, bars, update)
+    if missing is not None and not gated:
+        notes.append(missing)
+        missing = None
+    return Held(
+        evalset=asked.name,
+        gates=gates,
+        comparison=comparison,
+        pending=pending,
+        missing=missing,
+        notes=tuple(notes),
+        accepted=pending is not None and update == "all",
+    )
+
+
+def _writing(
+    asked: Asked, measured: Measured, bar: Bar, bars: Bars, update: Update | None
+) -> tuple[Pending | None, str | None, list[str]]:
+    """Return what to write, why a needed bar is missing, and what to say of both."""
+    notes = _edited(bar, update)
+    if update is not None:
+        if asked.cut_short:
+            notes.append(f"{asked.name}: nothing was accepted, since the run was cut short.")
+            return None, None, notes
+        return _pending(asked, measured, bar.file, update), None, notes
+    if bar.baseline is not None or bar.edited:
+        return None, None, notes
+    named = bar.told
+    if bar.asked:
+        return None, f"{asked.name} has no baseline: {named} does not hold one.", notes
+    if bars.ci is not None:
+        accept = f"pytest {asked.file.name} --rag-update"
+        missing = (
+            f"{asked.name} has no baseline: {named} is not there, and nothing is written while "
+            f"{bars.ci} is set. On your machine: {accept}, and commit the file."
+        )
+        return None, missing, notes
+    why = _not_whole(asked, measured)
+    if why is not None:
+        notes.append(f"{asked.name} has no baseline yet, and none was written: {why}.")
+        return None, None, notes
+    return _pending(asked, measured, bar.file, "all"), None, notes
+
+
+def _edited(bar: Bar, update: Update | None) -> list[str]:
+    if not bar.edited or update is not None:
+        return []
+    if bar.baseline is None:
+        return [f"{bar.told} does not exist: the baseline in this change is new, and no bar yet."]
+    return [f"This change edits {bar.file.name}; the bar is {bar.told}, as it was."]
+
+
+def _not_whole(asked: Asked, measured: Measured) -> str | None:
+    if asked.cut_short:
+        return "the run was cut short"
+    if not asked.whole:
+        return "only a part of its cases ran"
+    if measured.broken:
+        return f"{len(measured.broken)} of its cases could not be measured"
+    return None
+
+
+def _pending(asked: Asked, measured: Measured, file: Path, update: Update) -> Pending | None:
+    """Return the baseline with what was measured; the file in the tree is what is added to."""
+    if not measured.baseline.cases:
+        return None
+    old = baselines.read(file)
+    new = baselines.accept(
+        old,
+        measured.baseline,
+        only_new=update == "new",
+        whole=asked.whole and not measured.broken,
+    )
+    return Pending(file=file, baseline=new, cases=len(measured.baseline.cases), first=old is None)
+
+
+def write_all(held: Sequence[Held]) -> list[str]:
+    """Write what is pending, each file in one step, and return what to say of it."""
+    said = []
+    here = Path.cwd()
+    for each in held:
+        pending = each.pending
+        if pending is None:
+            continue
+        changed = baselines.write(pending.file, pending.baseline)
+        path = pending.file
+        name = path.relative_to(here) if path.is_relative_to(here) else path
+        if pending.first:
+            said.append(f"baseline written: {name} ({pending.cases} cases). Commit it.")
+        elif changed:
+            said.append(f"baseline updated: {name}. Review it and commit it.")
+        else:
+            said.append(f"baseline unchanged: {name}")
+    return said
