@@ -20,10 +20,11 @@ if TYPE_CHECKING:
     Floats = NDArray[float64]
     Places = Sequence[tuple[int, int]]
 
-__all__ = ["CaseChange", "Changes", "GoldChange", "find", "more_is_better", "weakened"]
+__all__ = ["CaseChange", "Changes", "GoldChange", "find", "more_is_better", "notes", "weakened"]
 
 _MOST = 200
 _NAMED = 3
+_FAR = 10**9
 _TOLERANCE = 1.5e-6
 
 
@@ -51,7 +52,8 @@ class CaseChange:
         broke: Whether it passed every run before and fails every run now.
         scores: ``{metric: (before, now)}`` where they differ.
         gold: Gold documents whose rank or fate changed.
-        instead: Documents that are retrieved now and were not before, best first.
+        instead: Documents that are retrieved now and were not before, best first; where there are
+            none and gold fell, those that are retrieved in its place.
         tokens: ``{side: (before, now)}``, where a language model was asked.
         times: ``{stage: (before, now)}``, in milliseconds; None where it is not known.
     """
@@ -162,7 +164,7 @@ def _change(
     }
     told, tells = base.detail(was), head.baseline.detail(now)
     gold = dict(_gold(told, tells))
-    instead = [name for name in tells.get("retrieved", ()) if name not in told.get("retrieved", ())]
+    instead = _instead(told, tells)
     if not (broke or scores or gold or instead):
         return None
     return CaseChange(
@@ -174,6 +176,15 @@ def _change(
         tokens=_sides(told.get("tokens", {}), tells.get("tokens", {})),
         times=_sides(_at(before or {}, was), _at(head.times, now)),
     )
+
+
+def _instead(told: Mapping[str, Any], tells: Mapping[str, Any]) -> list[str]:
+    """Return what was not retrieved before, or, where gold fell, what is in its place."""
+    others = [name for name in tells.get("retrieved", ()) if name not in tells["gold"]]
+    new = [name for name in others if name not in told.get("retrieved", ())]
+    now = tells.get("ranks", {})
+    fell = any(rank < now.get(gold, _FAR) for gold, rank in told.get("ranks", {}).items())
+    return new or (others if fell else [])
 
 
 def _gold(told: Mapping[str, Any], tells: Mapping[str, Any]) -> Iterator[tuple[str, GoldChange]]:
@@ -230,3 +241,20 @@ def _weaker(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
                 yield f"{name} {kind} {value:g} is gone"
             elif (found < value) if kind == "min" else (found > value):
                 yield f"{name} {kind} went from {value:g} to {found:g}"
+
+
+_DIFFERS = {
+    "corpus": "The corpus differs from the accepted one.",
+    "pipeline": "The pipeline's parameters differ from the accepted ones.",
+}
+
+
+def notes(base: Baseline, head: Baseline) -> Iterator[str]:
+    """Yield what else differs between the sides, in whole sentences."""
+    for key, words in _DIFFERS.items():
+        was, now = base.fingerprint.get(key), head.fingerprint.get(key)
+        if was is not None and now is not None and was != now:
+            yield words
+    if base.deterministic != head.deterministic:
+        which = "is now" if head.deterministic else "is no longer"
+        yield f"The pipeline {which} deterministic: verdicts rest on a test of chance."

@@ -115,6 +115,22 @@ class Comparison:
         lost = self.broke or self.unlabelled or self.unmeasured
         return bool(lost) or any(each.bad for each in self.metrics)
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return what makes it red, a few words each."""
+        lost = (
+            ("failing that passed before", self.broke),
+            ("whose gold left the index", self.unlabelled),
+            ("that could not be measured", self.unmeasured),
+        )
+        cases = (f"{len(ids)} case{'s' * (len(ids) > 1)} {why}" for why, ids in lost if ids)
+        metrics = (
+            f"{each.metric} {each.verdict if not each.refused else 'cannot be held'}"
+            for each in self.metrics
+            if each.bad
+        )
+        return (*metrics, *cases)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON, for the record."""
         return {**asdict(self), "regressed": self.bad}
@@ -164,7 +180,7 @@ def compare(
         added=tuple(sorted(measured - accepted)),
         edited=shared.edited,
         weakened=tuple(case_changes.weakened(base, now, shared.both)),
-        notes=tuple(_notes(base, now)),
+        notes=tuple(case_changes.notes(base, now)),
     )
 
 
@@ -372,21 +388,3 @@ def _verdict(pairs: _Pairs, verdict: Verdict, found: dict[str, Any]) -> MetricVe
         refused=pairs.refused is not None,
         **found,
     )
-
-
-# --- what must not go unseen --------------------------------------------------------------------
-
-_DIFFERS = {
-    "corpus": "The corpus differs from the accepted one.",
-    "pipeline": "The pipeline's parameters differ from the accepted ones.",
-}
-
-
-def _notes(base: Baseline, head: Baseline) -> Iterator[str]:
-    for key, words in _DIFFERS.items():
-        was, now = base.fingerprint.get(key), head.fingerprint.get(key)
-        if was is not None and now is not None and was != now:
-            yield words
-    if base.deterministic != head.deterministic:
-        which = "is now" if head.deterministic else "is no longer"
-        yield f"The pipeline {which} deterministic: verdicts rest on a test of chance."

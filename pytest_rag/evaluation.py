@@ -136,8 +136,9 @@ def _fingerprint(evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, str |
 
 
 def _corpus(pipeline: Pipeline) -> str | None:
-    if pipeline.fingerprint is not None:
-        return pipeline.fingerprint
+    told = pipeline.corpus or pipeline.fingerprint
+    if told is not None:
+        return told
     return None if pipeline.documents is None else _digest(sorted(pipeline.documents))
 
 

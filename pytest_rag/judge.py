@@ -112,10 +112,16 @@ def _gold(case: Case, seen: Observation) -> dict[str, dict[str, Any]]:
             "grade": grade,
             "rank": ranks.get(name),
             "indexed": name not in found.missing if told else None,
-            "lost": lost_by(name, case, seen) if grade > 0 else None,
+            "lost": _lost(name, case, seen, missing=told and name in found.missing),
         }
         for name, grade in found.qrels.items()
     }
+
+
+def _lost(name: str, case: Case, seen: Observation, *, missing: bool) -> str | None:
+    if missing:
+        return "not in the index"
+    return lost_by(name, case, seen) if case.relevant.get(name, 1) > 0 else None
 
 
 def _notes(gold: Mapping[str, Mapping[str, Any]], seen: Observation) -> list[str]:

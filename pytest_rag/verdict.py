@@ -71,6 +71,15 @@ class Held:
         broken = any(gate.passed is False for gate in self.gates)
         return worse or broken or self.missing is not None
 
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Return what makes it red, a few words each."""
+        limits = tuple(f"{gate.name} {gate.reason}" for gate in self.gates if gate.passed is False)
+        missing = () if self.missing is None else ("no baseline",)
+        if self.comparison is None or self.accepted:
+            return (*limits, *missing)
+        return (*limits, *self.comparison.reasons, *missing)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON, for the record."""
         comparison = None if self.comparison is None else self.comparison.to_dict()

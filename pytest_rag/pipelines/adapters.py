@@ -31,6 +31,7 @@ class Pipeline:
         document_key: Metadata key that names a node's document; None for ``ref_doc_id``.
         documents: Ids of the documents its index holds, or None where it cannot tell.
         fingerprint: Of corpus and parameters, or None where it cannot tell.
+        corpus: Fingerprint of the corpus alone, or None where it cannot tell.
         deterministic: True where it says that the same question always gets the same answer.
     """
 
@@ -42,6 +43,7 @@ class Pipeline:
     document_key: str | None = None
     documents: frozenset[str] | None = None
     fingerprint: str | None = None
+    corpus: str | None = None
     deterministic: bool = False
 
 
@@ -76,6 +78,7 @@ def adapt(target: Any, document_key: str | None = None) -> Pipeline:
         document_key=document_key,
         documents=document_ids(target, document_key),
         fingerprint=_text_or_none(getattr(target, "fingerprint", None)),
+        corpus=_text_or_none(getattr(target, "corpus_fingerprint", None)),
         deterministic=getattr(target, "deterministic", False) is True,
     )
 

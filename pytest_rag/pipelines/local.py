@@ -74,6 +74,7 @@ class LocalPipeline:
         query_engine: The LlamaIndex engine, for ``query`` and ``aquery`` alike.
         documents: Ids of all documents.
         fingerprint: SHA-256 over ids, texts and metadata of the documents and the parameters.
+        corpus_fingerprint: The same without the parameters.
         deterministic: The same question always gives the same answer: no language model answers.
     """
 
@@ -91,6 +92,7 @@ class LocalPipeline:
         self.params = params
         self.deterministic = params.synthesizer == "extractive"
         self.documents = _ids(documents)
+        self.corpus_fingerprint = _fingerprint(documents, None)
         self.fingerprint = _fingerprint(documents, params)
         self.query_engine = _engine(documents, params, folders)
 
@@ -148,9 +150,10 @@ def _ids(documents: Sequence[Document]) -> frozenset[str]:
     return frozenset(counts)
 
 
-def _fingerprint(documents: Sequence[Document], params: LocalParams) -> str:
+def _fingerprint(documents: Sequence[Document], params: LocalParams | None) -> str:
     described = [[d.id_, d.text, d.metadata] for d in sorted(documents, key=lambda d: d.id_)]
-    content = json.dumps([params.describe(), described], sort_keys=True, default=_plain)
+    told = None if params is None else params.describe()
+    content = json.dumps([told, described], sort_keys=True, default=_plain)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

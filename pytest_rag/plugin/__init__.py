@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.config import Config
+    from pytest_rag.plugin.accepting import RagBaseline
     from pytest_rag.plugin.asking import Rag
     from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
@@ -101,6 +102,9 @@ class _Listener:
         carried = getattr(report, "rag", None)
         if carried is not None and not hasattr(self.config, "workerinput"):
             session_of(self.config).receive(carried)
+        accepted = getattr(report, "rag_accepted", None)
+        if accepted is not None and not hasattr(self.config, "workerinput"):
+            session_of(self.config).collected.accepted.extend(accepted)
 
 
 # --- fixtures; a conftest.py overrides them to bring the project's own ---------------------------
@@ -118,6 +122,14 @@ def rag_pipeline() -> Any:
     from pytest_rag.evaluation import no_pipeline
 
     raise no_pipeline()
+
+
+@pytest.fixture
+def rag_baseline(request: pytest.FixtureRequest) -> RagBaseline:
+    """Hold figures a test has measured to accepted ones: ``check({"nDCG@10": 0.81})``."""
+    from pytest_rag.plugin.accepting import RagBaseline
+
+    return RagBaseline(request, session_of(request.config).settings)
 
 
 @pytest.fixture

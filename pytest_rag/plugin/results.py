@@ -15,7 +15,7 @@ from pytest_rag.records import Result
 from pytest_rag.writing import RunWriter, told_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
@@ -43,6 +43,7 @@ class Collected:
         self._packed: set[str] = set()
         self._writer: RunWriter | None = None
         self._said: list[tuple[str, str]] = []
+        self.accepted: list[str] = []  # by Python tests
         self._held: dict[str, Held] = {}
         self._min_pass: dict[tuple[str, str], int] = {}
 
@@ -96,7 +97,7 @@ class Collected:
     def finish(self, session: pytest.Session) -> int | None:
         """Judge the whole, close the record, and return the exit status where it must not be 0."""
         if not self.results:
-            return None
+            return self._accept_figures()
         self._min_pass = self._needed()
         cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
         usable = self._judge(cut_short=cut_short)
@@ -104,12 +105,15 @@ class Collected:
         if not usable:
             return pytest.ExitCode.INTERRUPTED
         self._accept()
+        self._accept_figures()
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
         bad = any(held.bad for held in self._held.values())
         return pytest.ExitCode.TESTS_FAILED if bad or not measured else None
 
     def print(self, terminal: Any) -> None:
         """Print the summary of the run."""
+        if self._said and not self.results:
+            terminal.section("RAG evaluation")
         if self.results:
             from pytest_rag.report.summary import summarise
             from pytest_rag.report.text import lines
@@ -120,8 +124,14 @@ class Collected:
             verbose = self.config.get_verbosity() > 0
             for line in lines(summary, verbose=verbose, width=terminal._tw.fullwidth):  # noqa: SLF001
                 terminal.write_line(line.text, **_STYLES[line.style])
-        for text, style in self._said:
+        for text, style in (*self._said, *self._red()):
             terminal.write_line(text, **_STYLES[style])
+
+    def _red(self) -> Iterator[tuple[str, str]]:
+        """Say what makes the run red beside its cases, which pytest's last line does not tell."""
+        for held in self._held.values():
+            if held.bad:
+                yield f"FAILED {held.evalset}: {'; '.join(held.reasons)}", "bad"
 
     def plan(self, items: Iterable[RagItem]) -> None:
         """Say what the selected cases would run and cost."""
@@ -182,6 +192,20 @@ class Collected:
             self._said.extend((text, "bold") for text in write_all(list(self._held.values())))
         except OSError as error:
             self._said.append((f"the baseline could not be written: {error}", "bad"))
+
+    def _accept_figures(self) -> int | None:
+        """Write what Python tests accepted with `rag_baseline`."""
+        if not self.accepted:
+            return None
+        from pytest_rag.plugin.accepting import write_accepted
+
+        try:
+            said = write_accepted(self.accepted, self.settings.update)
+        except (BaselineError, OSError) as error:
+            self._said.append((str(error), "bad"))
+            return pytest.ExitCode.INTERRUPTED
+        self._said.extend((text, "bold") for text in said)
+        return None
 
     def _needed(self) -> dict[tuple[str, str], int]:
         """Return how many repeats of each case must pass."""

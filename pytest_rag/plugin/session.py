@@ -10,6 +10,7 @@ import pytest
 
 from pytest_rag import config as configuration
 from pytest_rag.errors import ConfigError
+from pytest_rag.plugin.accepting import ACCEPTED
 from pytest_rag.plugin.asking import RAG
 from pytest_rag.plugin.collect import CaseFailure, RagItem
 from pytest_rag.plugin.evalrun import EvalRun
@@ -171,6 +172,8 @@ class RagSession:
                 report.rag = self.collected.pack(results)
                 own = isinstance(item, RagItem) and report.failed
                 report.rag_outcome = _worst(results) if own else None
+            if item.stash.get(ACCEPTED, None):
+                report.rag_accepted = item.stash[ACCEPTED]
             if call.excinfo is not None and isinstance(call.excinfo.value, CaseFailure):
                 report.sections.insert(0, ("details", call.excinfo.value.details))
         return report

@@ -181,10 +181,11 @@ def _documents(retrieved: Sequence[Mapping[str, object]]) -> dict[str, float | N
 def _rank(gold: str, ranks: Mapping[str, int], run: Result) -> str:
     """Say where gold was retrieved; a glob counts where the first document of it stands."""
     known = run.gold.get(gold)
-    if known is not None and known["indexed"] is False:
-        return "not in the index"
     if known is not None:
-        return "not retrieved" if known["rank"] is None else f"rank {known['rank']}"
+        lost = known.get("lost")
+        if known["rank"] is None:
+            return lost or "not retrieved"
+        return f"rank {known['rank']}{f', {lost}' if lost else ''}"
     found = [rank for document, rank in ranks.items() if matches(gold, document)]
     if found:
         return f"rank {min(found)}"

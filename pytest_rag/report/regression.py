@@ -45,9 +45,9 @@ def _comparison(found: Comparison, width: int, *, verbose: bool, accepted: bool)
     wide = max((len(each.metric) for each in found.metrics), default=0)
     for each in found.metrics:
         yield Line(f"  {each.metric:<{max(wide, 12)}}  {fall(each)}", _style(each))
-        for part in (evidence(each), seen_by(each)):
-            if part:
-                yield from labelled("", part, width, "dim")
+        calm = each.verdict in ("unchanged", "improved") and not each.bad and not verbose
+        told = [seen_by(each)] if calm else [evidence(each), seen_by(each)]
+        yield from labelled("", "; ".join(filter(None, told)), width, "dim") if any(told) else ()
     yield from _lists(found, width)
     shown = found.changes if verbose else _telling(found)
     for change in shown:
@@ -68,14 +68,15 @@ def fall(each: MetricVerdict) -> str:
     if each.base is None or each.head is None:
         return each.verdict
     change = each.head - each.base
-    return f"{each.verdict}  {each.base:.3f} → {each.head:.3f} ({change:+.3f})"
+    pairs = count(each.pairs, "pair")
+    return f"{each.verdict}  {each.base:.3f} → {each.head:.3f} ({change:+.3f}), {pairs}"
 
 
 def evidence(each: MetricVerdict) -> str:
     """Return what a verdict rests on: pairs, p, or why there is none."""
     if each.reason is not None:
         return each.reason
-    moved = f"{each.worse} worse, {each.better} better of {count(each.pairs, 'pair')}"
+    moved = f"{each.worse} worse, {each.better} better"
     chance = "" if each.p is None else f", p = {_p(each.p)}"
     needed = "" if each.needed is None else f"; {count(each.needed, 'case')} would decide"
     return f"{moved}{chance}, max_drop {number(each.max_drop)}{needed}"

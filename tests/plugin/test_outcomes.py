@@ -222,7 +222,8 @@ def test_gold_that_the_index_does_not_hold(run_rag, pytester):
     text = " ".join(result.stdout.str().split())
     assert "gone.md (1) not in the index" in text
     assert 'write document_key = "file_name" in [tool.pytest-rag]' in text
-    assert results(pytester)[0]["gold"]["leave.md"] == {"grade": 1, "rank": None, "indexed": False}
+    lost = {"grade": 1, "rank": None, "indexed": False, "lost": "not in the index"}
+    assert results(pytester)[0]["gold"]["leave.md"] == lost
     setting = '[tool.pytest-rag]\ndocument_key = "file_name"\n'
     run_rag({"pyproject.toml": setting}).assert_outcomes(passed=1)
 
