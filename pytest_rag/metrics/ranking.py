@@ -45,6 +45,7 @@ __all__ = [
     "r_precision",
     "recall",
     "reciprocal_rank",
+    "resolve_case",
     "success",
 ]
 
@@ -228,7 +229,7 @@ class RankingMetric:
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:  # noqa: ARG002 - the protocol
         """Compute the measure of one run; None with the reason where the gold cannot tell."""
-        return self.score_judged(judge_case(case, observation))
+        return self.score_judged(judge_case(case, resolve_case(case, observation)))
 
     def score_judged(self, judged: Judged | str) -> Score:
         """Compute the measure of what :func:`judge_case` gave, a reason included."""
@@ -264,16 +265,20 @@ def compute(
     return values
 
 
-def judge_case(case: Case, observation: Observation) -> Judged | str:
-    """Judge what a run retrieved against the case's gold, or say why that cannot be done."""
+def resolve_case(case: Case, observation: Observation) -> gold.Resolved | str:
+    """Resolve what a run retrieved and the case's gold, or say why that cannot be done."""
     if not case.relevant:
         return "the case has no `relevant`"
-    if max(case.relevant.values()) < 1:
-        return _NONE_RELEVANT
     if observation.retrieved is None:
         return gold.NOT_TOLD
     try:
-        resolved = gold.resolve(observation.retrieved, case.relevant, observation.documents)
+        return gold.resolve(observation.retrieved, case.relevant, observation.documents)
     except gold.CannotTellError as error:
         return str(error)
-    return judge(resolved.ranking, resolved.qrels)
+
+
+def judge_case(case: Case, resolved: gold.Resolved | str) -> Judged | str:
+    """Judge what :func:`resolve_case` gave, or say why that cannot be done."""
+    if case.relevant and max(case.relevant.values()) < 1:
+        return _NONE_RELEVANT
+    return resolved if isinstance(resolved, str) else judge(resolved.ranking, resolved.qrels)
