@@ -158,7 +158,7 @@ def ndcg(judged: Judged, k: int | None = None) -> float:
 
 
 def _discounted(gains: list[int], ranks: Iterable[int]) -> float:
-    return sum(gain / log2(rank + 1) for gain, rank in zip(gains, ranks, strict=False))
+    return sum([gain / log2(rank + 1) for gain, rank in zip(gains, ranks, strict=False)])
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -180,6 +180,7 @@ _WHOLE: dict[str, Callable[[Judged], float]] = {
     "RR": reciprocal_rank,
     "Rprec": r_precision,
 }
+_NEEDS = frozenset({"relevant"})
 MEASURES = ("P@k", "R@k", "nDCG@k", "AP@k", "RR@k", "Success@k", "Judged@k", "F1@k", *_WHOLE)
 PATTERN = rf"^(({'|'.join(_CUT)})@[1-9][0-9]{{0,5}}|{'|'.join(_WHOLE)})$"
 
@@ -191,15 +192,12 @@ class RankingMetric:
     Attributes:
         measure: The name without its cutoff: ``nDCG``.
         k: The cutoff, or None for the whole ranking.
+        name: The name that round-trips: ``nDCG@10``.
     """
 
     measure: str
-    k: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The name that round-trips: ``nDCG@10``."""
-        return self.measure if self.k is None else f"{self.measure}@{self.k}"
+    k: int | None
+    name: str
 
     @property
     def version(self) -> str:
@@ -209,7 +207,7 @@ class RankingMetric:
     @property
     def needs(self) -> frozenset[str]:
         """What the case must carry."""
-        return frozenset({"relevant"})
+        return _NEEDS
 
     @property
     def higher_is_better(self) -> bool:
@@ -244,7 +242,7 @@ def parse(name: str) -> RankingMetric | None:
     if re.fullmatch(PATTERN, name) is None:
         return None
     measure, _, cutoff = name.partition("@")
-    return RankingMetric(measure, int(cutoff) if cutoff else None)
+    return RankingMetric(measure, int(cutoff) if cutoff else None, name)
 
 
 def compute(
