@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_rag.config import Config
+    from pytest_rag.metrics.gold import Resolved
     from pytest_rag.types import (
         Call,
         Case,
@@ -55,9 +56,10 @@ def judge(job: Job, seen: Observation) -> Result:
     """Score an observation, hold it to the case's limits and make the record of it, redacted."""
     from pytest_rag import metrics
 
-    scores = metrics.score_all(job.metrics, job.case, seen)
+    resolved = metrics.ranking.resolve_case(job.case, seen)
+    scores = metrics.score_all(job.metrics, job.case, seen, resolved)
     verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
-    gold = _gold(job.case, seen)
+    gold = {} if isinstance(resolved, str) else _gold(resolved, job.case, seen)
     return _result(
         job,
         outcome=_outcome(verdicts),
@@ -95,16 +97,8 @@ def _fingerprint(case: Case) -> str:
     return sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
-def _gold(case: Case, seen: Observation) -> dict[str, dict[str, Any]]:
+def _gold(found: Resolved, case: Case, seen: Observation) -> dict[str, dict[str, Any]]:
     """Return where each gold document was retrieved, and whether the index holds it at all."""
-    from pytest_rag.metrics.gold import CannotTellError, resolve
-
-    if not case.relevant or seen.retrieved is None:
-        return {}
-    try:
-        found = resolve(seen.retrieved, case.relevant, seen.documents)
-    except CannotTellError:
-        return {}
     ranks = {name: rank for rank, name in enumerate(found.ranking, 1)}
     told = seen.documents is not None
     return {

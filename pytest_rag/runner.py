@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.costs.prices import load_list
@@ -161,18 +162,13 @@ class Runner:
             return self._broken(pending, PipelineError(_CANCELLED))
         except Exception as error:  # noqa: BLE001 - goes into the record
             return self._broken(pending, error)
-        return lambda: self._judged(pending, raw)
-
-    # --- on the waiting thread ---
-
-    def _judged(self, pending: _Pending, raw: Raw) -> Result:
-        try:
-            return judge(pending.job, read(raw, self.config))
-        except Exception as error:  # noqa: BLE001 - goes into the record
-            return broken(pending.job, error, self.config, pending.attempt)
+        # Not `pending`: its future would hold itself, and wait for the cycle collector.
+        return partial(_judged, pending.job, pending.attempt, raw, self.config)
 
     def _broken(self, pending: _Pending, error: BaseException) -> Finish:
-        return lambda: broken(pending.job, error, self.config, pending.attempt)
+        return partial(broken, pending.job, error, self.config, pending.attempt)
+
+    # --- on the waiting thread ---
 
     def _watch(self) -> None:
         """Give up the loop where a case has blocked it for longer than that case may take."""
@@ -188,6 +184,13 @@ class Runner:
             for pending in list(team.running):
                 _settle(pending.future, self._broken(pending, _blocking(pending)))
             self.loop.call(self._staff, fresh)
+
+
+def _judged(job: Job, attempt: Attempt, raw: Raw, config: Config) -> Result:
+    try:
+        return judge(job, read(raw, config))
+    except Exception as error:  # noqa: BLE001 - goes into the record
+        return broken(job, error, config, attempt)
 
 
 def _overdue(pending: _Pending) -> bool:

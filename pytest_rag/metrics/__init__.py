@@ -20,6 +20,7 @@ from pytest_rag.types import Metric, Score
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pytest_rag.metrics.gold import Resolved
     from pytest_rag.types import Case, Observation
 
 __all__ = [
@@ -139,7 +140,10 @@ def validate_argument(metric: Metric, argument: Any) -> str | None:
 
 
 def score_all(
-    metrics: Sequence[tuple[Metric, Any]], case: Case, observation: Observation
+    metrics: Sequence[tuple[Metric, Any]],
+    case: Case,
+    observation: Observation,
+    resolved: Resolved | str | None = None,
 ) -> dict[str, Score]:
     """Compute many metrics of one run; the gold is resolved once for all ranking measures.
 
@@ -149,12 +153,15 @@ def score_all(
         metrics: Each with the argument of its check, or None.
         case: The question and what is known of the right answer.
         observation: What the run showed.
+        resolved: What `ranking.resolve_case` gave, where it was asked already.
     """
     judged: ranking.Judged | str | None = None
     scores = {}
     for metric, argument in metrics:
         if isinstance(metric, ranking.RankingMetric):
-            judged = judged or ranking.judge_case(case, observation)
+            if judged is None:
+                resolved = resolved or ranking.resolve_case(case, observation)
+                judged = ranking.judge_case(case, resolved)
             scores[metric.name] = metric.score_judged(judged)
         else:
             scores[metric.name] = _guarded(metric, case, observation, argument)

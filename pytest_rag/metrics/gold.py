@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from fnmatch import translate
 from itertools import chain
 from math import isnan
-from typing import TYPE_CHECKING, Literal, TypeVar
+from operator import gt
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -83,30 +84,27 @@ def resolve(
         CannotTellError: if a fragment gold's document was retrieved, but none of its nodes carries
             sections, pages or a span to match it with.
     """
-    seen = {node.id for node in retrieved}
-    labels = _read(relevant, seen, documents)
+    ids = [node.id for node in retrieved]
+    distinct = set(ids)
+    labels = _read(relevant, distinct, documents)
     _check_told(labels.fragments, retrieved)
-    return Resolved(
-        ranking=tuple(dict.fromkeys(_ordered(retrieved, labels))),
-        qrels=labels.qrels,
-        missing=labels.missing,
-    )
+    scores = [node.score for node in retrieved]
+    ranking: Iterable[str]
+    if labels.fragments or labels.globs:
+        units = [_ids(node, labels) for node in retrieved]
+        ranking = dict.fromkeys(chain.from_iterable(_best_first(scores, units)))
+    else:  # a node is its document, and nothing else
+        ordered = _best_first(scores, ids)
+        ranking = ordered if len(distinct) == len(ids) else dict.fromkeys(ordered)
+    return Resolved(ranking=tuple(ranking), qrels=labels.qrels, missing=labels.missing)
 
 
-def _ordered(retrieved: Sequence[Retrieved], labels: _Labels) -> Iterable[str]:
-    """Yield the ids of each node, best node first."""
-    if not labels.fragments and not labels.globs:  # a node is its document, and nothing else
-        return _best_first([(node.score, node.id) for node in retrieved])
-    units = [(node.score, _ids(node, labels)) for node in retrieved]
-    return chain.from_iterable(_best_first(units))
-
-
-def _best_first(units: list[tuple[float | None, Ids]]) -> list[Ids]:
+def _best_first(scores: list[Any], units: list[Ids]) -> list[Ids]:
     """Order by descending score and id; a missing or NaN score keeps the given order."""
-    scores = [score for score, _ in units if score is not None]
-    if len(scores) == len(units) and not any(map(isnan, scores)):
-        units = sorted(units, reverse=True)
-    return [ids for _, ids in units]
+    in_order = None in scores or all(map(gt, scores, scores[1:]))
+    if in_order or any(map(isnan, scores)):
+        return units
+    return [ids for _, ids in sorted(zip(scores, units, strict=True), reverse=True)]
 
 
 # --- reading the labels -----------------------------------------------------------------------

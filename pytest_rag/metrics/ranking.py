@@ -45,6 +45,7 @@ __all__ = [
     "r_precision",
     "recall",
     "reciprocal_rank",
+    "resolve_case",
     "success",
 ]
 
@@ -157,7 +158,7 @@ def ndcg(judged: Judged, k: int | None = None) -> float:
 
 
 def _discounted(gains: list[int], ranks: Iterable[int]) -> float:
-    return sum(gain / log2(rank + 1) for gain, rank in zip(gains, ranks, strict=False))
+    return sum([gain / log2(rank + 1) for gain, rank in zip(gains, ranks, strict=False)])
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -179,6 +180,7 @@ _WHOLE: dict[str, Callable[[Judged], float]] = {
     "RR": reciprocal_rank,
     "Rprec": r_precision,
 }
+_NEEDS = frozenset({"relevant"})
 MEASURES = ("P@k", "R@k", "nDCG@k", "AP@k", "RR@k", "Success@k", "Judged@k", "F1@k", *_WHOLE)
 PATTERN = rf"^(({'|'.join(_CUT)})@[1-9][0-9]{{0,5}}|{'|'.join(_WHOLE)})$"
 
@@ -190,15 +192,12 @@ class RankingMetric:
     Attributes:
         measure: The name without its cutoff: ``nDCG``.
         k: The cutoff, or None for the whole ranking.
+        name: The name that round-trips: ``nDCG@10``.
     """
 
     measure: str
-    k: int | None = None
-
-    @property
-    def name(self) -> str:
-        """The name that round-trips: ``nDCG@10``."""
-        return self.measure if self.k is None else f"{self.measure}@{self.k}"
+    k: int | None
+    name: str
 
     @property
     def version(self) -> str:
@@ -208,7 +207,7 @@ class RankingMetric:
     @property
     def needs(self) -> frozenset[str]:
         """What the case must carry."""
-        return frozenset({"relevant"})
+        return _NEEDS
 
     @property
     def higher_is_better(self) -> bool:
@@ -228,7 +227,7 @@ class RankingMetric:
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:  # noqa: ARG002 - the protocol
         """Compute the measure of one run; None with the reason where the gold cannot tell."""
-        return self.score_judged(judge_case(case, observation))
+        return self.score_judged(judge_case(case, resolve_case(case, observation)))
 
     def score_judged(self, judged: Judged | str) -> Score:
         """Compute the measure of what :func:`judge_case` gave, a reason included."""
@@ -243,7 +242,7 @@ def parse(name: str) -> RankingMetric | None:
     if re.fullmatch(PATTERN, name) is None:
         return None
     measure, _, cutoff = name.partition("@")
-    return RankingMetric(measure, int(cutoff) if cutoff else None)
+    return RankingMetric(measure, int(cutoff) if cutoff else None, name)
 
 
 def compute(
@@ -264,16 +263,20 @@ def compute(
     return values
 
 
-def judge_case(case: Case, observation: Observation) -> Judged | str:
-    """Judge what a run retrieved against the case's gold, or say why that cannot be done."""
+def resolve_case(case: Case, observation: Observation) -> gold.Resolved | str:
+    """Resolve what a run retrieved and the case's gold, or say why that cannot be done."""
     if not case.relevant:
         return "the case has no `relevant`"
-    if max(case.relevant.values()) < 1:
-        return _NONE_RELEVANT
     if observation.retrieved is None:
         return gold.NOT_TOLD
     try:
-        resolved = gold.resolve(observation.retrieved, case.relevant, observation.documents)
+        return gold.resolve(observation.retrieved, case.relevant, observation.documents)
     except gold.CannotTellError as error:
         return str(error)
-    return judge(resolved.ranking, resolved.qrels)
+
+
+def judge_case(case: Case, resolved: gold.Resolved | str) -> Judged | str:
+    """Judge what :func:`resolve_case` gave, or say why that cannot be done."""
+    if case.relevant and max(case.relevant.values()) < 1:
+        return _NONE_RELEVANT
+    return resolved if isinstance(resolved, str) else judge(resolved.ranking, resolved.qrels)

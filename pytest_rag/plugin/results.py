@@ -80,11 +80,11 @@ class Collected:
 
     # --- where it is decided ---
 
-    def receive(self, carried: str) -> None:
-        """Take in what a report carries."""
+    def unpack(self, carried: str) -> list[Result]:
+        """Take in the facts a report carries and return its results."""
         message = json.loads(carried)
         self._facts.update(message["facts"])
-        self.keep(Result.from_dict(line) for line in message["results"])
+        return [Result.from_dict(line) for line in message["results"]]
 
     def keep(self, results: Iterable[Result]) -> None:
         """Keep results and write them at once; a later run of a case takes the place of one."""

@@ -19,7 +19,7 @@ from pytest_rag.plugin.results import Collected
 from pytest_rag.plugin.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Sequence
+    from collections.abc import Generator, Iterable, Sequence
     from pathlib import Path
 
     from pytest_rag.config import Config
@@ -41,6 +41,7 @@ class RagSession:
         self.config = config
         self.settings = Settings.of(config)
         self.is_worker = hasattr(config, "workerinput")
+        self._process = os.getpid()
         self.pipeline_scope = "function"
         self.collected = Collected(config, self.settings)
         self._runs: dict[Path, EvalRun] = {}
@@ -164,12 +165,15 @@ class RagSession:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, Any, Any]:
-        """Let the report carry the item's results, as text, to the process that decides."""
+        """Hand the item's results to the process that decides, as text on the report."""
         report = yield
         if call.when == "call":
             results = self._take(item, call.excinfo)
             if results:
-                report.rag = self.collected.pack(results)
+                if self._decides():
+                    self._keep(results)
+                else:
+                    report.rag = self.collected.pack(results)
                 own = isinstance(item, RagItem) and report.failed
                 report.rag_outcome = _worst(results) if own else None
             if item.stash.get(ACCEPTED, None):
@@ -208,9 +212,16 @@ class RagSession:
         self.collected.plan(item for item in session.items if isinstance(item, RagItem))
         return True
 
+    def _decides(self) -> bool:
+        """Tell whether this process sees the end of the run: no worker, and no fork of it."""
+        return not self.is_worker and os.getpid() == self._process
+
     def receive(self, carried: str) -> None:
         """Take in the results of one report."""
-        self.collected.receive(carried)
+        self._keep(self.collected.unpack(carried))
+
+    def _keep(self, results: Iterable[Result]) -> None:
+        self.collected.keep(results)
         self._in_hand = []
 
     @pytest.hookimpl(tryfirst=True)

@@ -235,11 +235,14 @@ def _evalset(
 def _metrics(cases: Mapping[str, Sequence[Result]]) -> Iterator[MetricRow]:
     names = {name for runs in cases.values() for run in runs for name in run.scores}
     for name in sorted(names, key=_metric_order):
-        scores = [[r.scores[name] for r in runs if name in r.scores] for runs in cases.values()]
-        found = [[s["value"] for s in case if s["value"] is not None] for case in scores]
-        means = [fmean(case) for case in found if case]
+        means: list[float] = []
+        lacking: list[str | None] = []
+        for runs in cases.values():
+            scores = [run.scores[name] for run in runs if name in run.scores]
+            found = [score["value"] for score in scores if score["value"] is not None]
+            means += [fmean(found)] if found else []
+            lacking += [score.get("reason") for score in scores if score["value"] is None]
         low, high = mean_interval(means) or (None, None)
-        lacking = (s.get("reason") for case in scores for s in case if s["value"] is None)
         yield MetricRow(
             name=name,
             n=len(means),

@@ -6,6 +6,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
+
+# Bytecode is kept, as on anybody's machine, also where the environment says not to.
+_BYTECODE = tempfile.TemporaryDirectory(prefix="pytest-rag-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +30,15 @@ class Used:
 
 def python(*args: str, cwd: Path) -> Used:
     """Run the interpreter to its end; a status other than success, or no tests, is an error."""
+    environment = {**os.environ, "PYTHONPYCACHEPREFIX": _BYTECODE.name}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, *args], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, *args],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     with process.stdout as output:
         said = output.read()
