@@ -33,9 +33,9 @@ LAYERS = (
     {"observe"},
     {"judge", "writing", "gate"},
     {"evaluation", "runner", "baseline"},
-    {"changes"},
+    {"changes", "noise", "ratios"},
     {"compare"},
-    {"verdict"},
+    {"verdict", "sides"},
     {"report"},
     {"cli", "plugin"},
 )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_rag.types import EvalSet
     from pytest_rag.writing import RunWriter
 
-__all__ = ["run"]
+__all__ = ["need_pipelines", "run"]
 
 _INTERRUPTED = 130
 
@@ -66,7 +66,7 @@ def run(
     if plan:
         _show_plan(chosen, out)
         return
-    _need_pipelines(chosen)
+    need_pipelines(chosen)
     bars = Bars(baseline, Path.cwd(), os.environ)
     for evalset in chosen:
         bars.of(evalset.path, evalset.name)
@@ -93,7 +93,12 @@ def _show_plan(evalsets: Sequence[EvalSet], out: Path | None) -> None:
         typer.echo(line)
 
 
-def _need_pipelines(evalsets: Sequence[EvalSet]) -> None:
+def need_pipelines(evalsets: Sequence[EvalSet]) -> None:
+    """Refuse evalsets whose pipeline only a fixture gives.
+
+    Raises:
+        UsageError: for the first of them.
+    """
     from pytest_rag.errors import UsageError
 
     for evalset in evalsets:

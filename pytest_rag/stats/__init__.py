@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from pytest_rag.stats.distributions import student_quantile
 from pytest_rag.stats.intervals import mean_interval, quantile, quantile_interval, wilson
 from pytest_rag.stats.paired import case_means, holm, paired_differences, sign_flip_test
 from pytest_rag.stats.power import cases_needed, fewest_cases, smallest_drop, spread
@@ -24,5 +25,6 @@ __all__ = [
     "sign_flip_test",
     "smallest_drop",
     "spread",
+    "student_quantile",
     "wilson",
 ]
