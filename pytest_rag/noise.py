@@ -87,8 +87,8 @@ def noise_floor(means: Sequence[float] | Floats) -> float:
     s is the standard deviation of the runs' means, with n - 1, and t the 0.95 quantile of
     Student's t with n - 1 degrees of freedom, which is the correction for few runs: the difference
     of two normal means has √2 times the standard deviation of one, and divided by √2 s it
-    follows Student's t (Hahn and Meeker 1991, *Statistical intervals*, §4.7). Of 5 runs it is 3.0 s. It is rounded
-    up to two digits, and 0 where all runs agree.
+    follows Student's t (Hahn and Meeker 1991, *Statistical intervals*, §4.7). Of 5 runs it is
+    3.0 s. It is rounded up to two digits, and 0 where all runs agree.
 
     Args:
         means: Of the evalset, one a run; at least two.

@@ -21,7 +21,7 @@ LATENCY = "latency"
 """The name of a question's whole service time among the stages."""
 
 _FINEST_MS = 0.001  # what a record resolves; a shorter time counts as this
-_RESAMPLES = 4999
+_RESAMPLES = 1999
 _FEWEST_RESAMPLES = 999
 _DRAWS = 20_000_000
 _CHUNK = 1_000_000  # values in memory at a time

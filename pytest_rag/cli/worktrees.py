@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_rag.errors import UsageError
-from pytest_rag.registry import nearest
+from pytest_rag.registry import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,8 @@ _PLACES = (
     "GIT_COMMON_DIR",
     "GIT_OBJECT_DIRECTORY",
 )
+
+_REFS = 20  # that a message may have to list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,7 @@ class Repository:
         done = _git(self.top, *words)
         if ref and not done.returncode:
             return done.stdout.strip()
-        found = nearest(ref, self._refs())
-        hint = f" Did you mean {found!r}?" if found else ""
+        hint = did_you_mean(ref, self._refs()[:_REFS])
         raise UsageError(
             f"{self.top} has no branch, tag or commit {ref!r}.{hint} See what there is with "
             "`git branch -a` and `git tag`; a shallow clone needs `git fetch --unshallow`."
@@ -83,7 +84,7 @@ class Repository:
         return bool(done.stdout.strip()) or done.returncode != 0
 
     def _refs(self) -> list[str]:
-        done = _git(self.top, "for-each-ref", "--format=%(refname:short)")
+        done = _git(self.top, "for-each-ref", "--sort=-committerdate", "--format=%(refname:short)")
         return done.stdout.split()
 
     @contextlib.contextmanager

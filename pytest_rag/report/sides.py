@@ -41,7 +41,8 @@ def sides_lines(found: TwoSides, *, width: int = 80) -> Iterator[Line]:
         width: Columns of the terminal.
     """
     yield Line(f"{found.evalset} · {count(len(found.cases), 'case')} timed", "bold")
-    yield from regression_lines(Held(evalset=found.evalset, comparison=found.comparison))
+    held = Held(evalset=found.evalset, comparison=found.comparison)
+    yield from regression_lines(held, width=width)
     yield from _scores(found)
     yield from _latency(found, width)
     yield from _spent(found.base, found.head, width)
