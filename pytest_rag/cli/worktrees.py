@@ -68,8 +68,8 @@ class Repository:
         Raises:
             UsageError: if there is none; names the nearest branch or tag.
         """
-        words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-        done = _git(self.top, *words)
+        # With the suffix behind it no ref can be taken for an option.
+        done = _git(self.top, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
         if ref and not done.returncode:
             return done.stdout.strip()
         hint = did_you_mean(ref, self._refs()[:_REFS])

@@ -46,7 +46,8 @@ class Shop:
         project.write("src/shop/__init__.py", "")
         project.write("evalsets/hr.rag.yaml", EVALSET)
         self.code("base", sleep=0.001)
-        self.git("init", "-q", "-b", "main")
+        self.git("init", "-q")
+        self.git("symbolic-ref", "HEAD", "refs/heads/main")
         self.commit("first")
 
     def code(self, side, *, sleep=0.001, lost=()):
@@ -56,7 +57,7 @@ class Shop:
 
     def git(self, *words):
         """Run git."""
-        who = [f"-c{key}=x@y" for key in ("user.name", "user.email")]
+        who = ["-c", "user.name=x", "-c", "user.email=x@y"]
         done = subprocess.run(
             ["git", *who, *words], cwd=self.path, capture_output=True, text=True, check=True
         )
