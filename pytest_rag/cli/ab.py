@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ab"]
 
 _INTERRUPTED = 130
+_WARM = ("--warmup", "1")  # the first question of a process waits for what is imported late
 
 
 def ab(
@@ -72,7 +73,7 @@ def ab(
         rounds=rounds,
         warmup=warmup,
         own_evalsets=own_evalsets,
-        options=run_options(concurrency, repeat),
+        options=[*run_options(concurrency, repeat), *_WARM],
     )
     try:
         with stoppable(), ExitStack() as stack:

@@ -30,12 +30,16 @@ class Execution:
         config: Of the project.
         judging: What results are held against.
         writer: Of the run record, or None.
+        warmup: How many cases of an evalset are asked once before all others; what comes of that
+            is neither kept nor counted.
 
     Attributes:
         held: What was decided of each evalset, once it is closed.
     """
 
-    def __init__(self, config: Config, judging: Judging, writer: RunWriter | None) -> None:
+    def __init__(
+        self, config: Config, judging: Judging, writer: RunWriter | None, *, warmup: int = 0
+    ) -> None:
         self.held: dict[str, Held] = {}
         self._config = config
         self._judging = judging
@@ -43,6 +47,7 @@ class Execution:
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
         self._runner = Runner(config)
+        self._warmup = warmup
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -100,6 +105,9 @@ class Execution:
             yield from (broken(job, error, self._config) for job in jobs)
             return
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
+        for number in range(min(self._warmup, len(jobs))):
+            for future in self._runner.start(pipeline, jobs[number : number + 1]):
+                self._runner.result(future)
         for future in self._runner.start(pipeline, jobs):
             yield self._runner.result(future)
 

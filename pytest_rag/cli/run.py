@@ -12,7 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_rag.cli.verdict import Judging
+    from pytest_rag.cli.execution import Execution
     from pytest_rag.config import Config
     from pytest_rag.records import Run
     from pytest_rag.types import EvalSet
@@ -42,6 +42,9 @@ def run(
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=1000, help="Run every case N times.")
     ] = None,
+    warmup: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Ask N cases before, which does not count.")
+    ] = 0,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="PATH|git:REF|none", help="Hold results against these scores."),
@@ -56,6 +59,7 @@ def run(
     """Run evalsets and hold them to their limits."""
     from pytest_rag import config
     from pytest_rag.baseline.source import Bars
+    from pytest_rag.cli.execution import Execution
     from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
@@ -72,7 +76,8 @@ def run(
         bars.of(evalset.path, evalset.name)
     judging = Judging(declared=declared, bars=bars, update="all" if update else None)
     options = {"concurrency": concurrency, "repeat": repeat, "tags": tag, "cases": case}
-    raise typer.Exit(_run(chosen, judging, settings, _open(out, options, settings), paths))
+    execution = Execution(settings, judging, _open(out, options, settings), warmup=warmup)
+    raise typer.Exit(_run(chosen, execution, paths))
 
 
 def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
@@ -123,21 +128,13 @@ def _open(out: Path | None, options: Mapping[str, Any], settings: Config) -> Run
         raise UsageError(f"Cannot write {out}: {error.strerror or error}.") from error
 
 
-def _run(
-    evalsets: Sequence[EvalSet],
-    judging: Judging,
-    settings: Config,
-    writer: RunWriter | None,
-    paths: Sequence[Path],
-) -> int:
+def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path]) -> int:
     """Run everything, tell how it went, and return the exit status."""
     from pytest_rag.cli import verdict
-    from pytest_rag.cli.execution import Execution
     from pytest_rag.cli.terminal import progress, say, width
     from pytest_rag.report.text import lines
     from pytest_rag.verdict import write_all
 
-    execution = Execution(settings, judging, writer)
     ended, record = False, None
     try:
         with progress(sum(case.repeat for each in evalsets for case in each.cases)) as advance:
