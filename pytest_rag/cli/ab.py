@@ -227,6 +227,8 @@ def _child(
         evalsets=[evalset.name for evalset in evalsets],
         cwd=cwd,
         env=environment(repository.top, place, here),
+        place=place,
+        top=repository.top,
         options=plan.options,
     )
 

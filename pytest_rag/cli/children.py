@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -26,6 +27,20 @@ _INTERRUPTED = 130
 _NOTHING = 3
 _GRACE_S = 10
 _TOLD = 1200  # characters of what a process said
+_LAUNCH = """
+import atexit, json, sys
+
+told = sys.argv.pop(1)
+
+def tell():
+    found = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
+    with open(told, "w", encoding="utf-8") as file:
+        json.dump(sorted({name for name in found if isinstance(name, str)}), file)
+
+atexit.register(tell)
+from pytest_rag.cli import main
+main()
+"""
 
 
 class ChildError(RagError):
@@ -47,6 +62,8 @@ class Child:
         cwd: Where.
         env: Environment variables.
         options: Further words for ``pytest-rag run``.
+        place: The checkout whose code is meant, or None for whatever is found.
+        top: The repository's own working tree, of which then nothing may be imported.
     """
 
     name: str
@@ -55,6 +72,8 @@ class Child:
     cwd: Path
     env: Mapping[str, str]
     options: Sequence[str] = ()
+    place: Path | None = None
+    top: Path | None = None
 
     def run(self, out: Path) -> Run:
         """Run once, and return the record; no baseline is read or written.
@@ -63,10 +82,12 @@ class Child:
             out: A file that does not exist yet.
 
         Raises:
-            ChildError: if it cannot run, or measures nothing of an evalset.
+            ChildError: if it cannot run, imports what is not its own, or measures nothing of an
+                evalset.
             KeyboardInterrupt: if it was interrupted.
         """
-        words = [sys.executable, "-m", "pytest_rag", "run", *map(str, self.files)]
+        imported = out.with_suffix(".imported.json")
+        words = [sys.executable, "-c", _LAUNCH, str(imported), "run", *map(str, self.files)]
         words += ["--out", str(out), "--baseline", "none", *self.options]
         status, said = self._wait(words)
         if status == _INTERRUPTED:
@@ -74,6 +95,7 @@ class Child:
         if status not in (0, 1, _NOTHING) or not out.exists():
             told = _tail(said) or f"its process ended with status {status}"
             raise ChildError(f"{self.name} cannot run: {told}", 2 if status == 2 else _NOTHING)
+        self._check_imported(imported)
         run = records.read(out)
         for evalset in self.evalsets:
             self._check(evalset, of_evalset(run, evalset))
@@ -96,6 +118,23 @@ class Child:
             _end(process)
             raise
         return process.returncode, said
+
+    def _check_imported(self, told: Path) -> None:
+        """Refuse a run of another side's code, whose ratio would be that of one side with itself."""
+        if self.top is None or self.place is None or self.place == self.top:
+            return
+        if not told.exists():
+            raise ChildError(f"{self.name} does not tell whose code it ran.", _NOTHING)
+        for name in json.loads(told.read_text(encoding="utf-8")):
+            file = Path(name).resolve()
+            in_tree = file.is_relative_to(self.top) and not file.is_relative_to(self.place)
+            if in_tree and _is_ours(file):
+                raise ChildError(
+                    f"{self.name} imported {file}, which is not its own, so nothing can be "
+                    "compared. Does an installed package, a .pth file or the code itself point "
+                    "into the working tree?",
+                    _NOTHING,
+                )
 
     def _check(self, evalset: str, results: Sequence[Result]) -> None:
         if any(result.outcome in ("passed", "failed") for result in results):

@@ -157,6 +157,19 @@ def test_a_base_without_the_factory_is_3(shop):
     assert "Traceback" not in ran.output
 
 
+def test_a_base_that_imports_heads_code_is_3(shop):
+    """Code that points into the working tree would compare head with itself: it is refused."""
+    shop.project.write("tools/helper.py", "")
+    path = str(shop.path / "tools")
+    code = f"import sys\nsys.path.insert(0, {path!r})\nimport helper\n"
+    rag = shop.path / "src/shop/rag.py"
+    rag.write_text(code + rag.read_text("utf-8"), encoding="utf-8")
+    shop.commit("pointing")
+    ran = shop.project("ab", "--base", "main")
+    assert ran.exit_code == 3
+    assert f"base imported {shop.path / 'tools/helper.py'}" in ran.stderr
+
+
 @pytest.mark.parametrize(
     ("args", "said"),
     [
