@@ -120,7 +120,7 @@ class Child:
         return process.returncode, said
 
     def _check_imported(self, told: Path) -> None:
-        """Refuse a run of another side's code, whose ratio would be that of one side with itself."""
+        """Refuse a run of the other side's code, which would be no comparison."""
         if self.top is None or self.place is None or self.place == self.top:
             return
         if not told.exists():
