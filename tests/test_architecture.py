@@ -34,6 +34,7 @@ LAYERS = (
     {"judge", "writing", "gate"},
     {"evaluation", "runner", "baseline"},
     {"changes"},
+    {"pairing"},
     {"compare"},
     {"verdict"},
     {"report"},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sys import float_info
 from typing import TYPE_CHECKING
 
-from pytest_rag.stats.distributions import binomial, finite
+from pytest_rag.stats.distributions import binomial, finite, student_cdf
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Floats = NDArray[float64]
     Groups = list[tuple[float, int]]
 
-__all__ = ["case_means", "holm", "paired_differences", "sign_flip_test"]
+__all__ = ["case_means", "holm", "paired_differences", "sign_flip_test", "skew_test"]
 
 _DIGITS = 12  # differences are told apart to this many digits of the largest
 _TIE = 10.0**-_DIGITS
@@ -200,6 +200,39 @@ def _tables(blocks: Floats) -> Floats:
     for column in range(_BLOCK):
         sums = np.hstack((sums, sums + blocks[:, column, None]))
     return sums
+
+
+# --- where chance is lopsided -------------------------------------------------------------------
+
+
+def skew_test(differences: Sequence[float] | Floats) -> float:
+    """Return the one-sided p-value for a mean of head - base below 0, corrected for skewness.
+
+    Signs are no coin's where one side averages more repeats than the other: near 1 the side with
+    fewer runs falls far and rises little. Hall's cubic transformation (1992, *On the removal of
+    skewness by transformation*) of the studentised mean S with the skewness g,
+    ``√n (S + g S² / 3 + g² S³ / 27 + g / 6n)``, is held against Student's t. It rises with S,
+    and is right from about 100 differences on.
+
+    Args:
+        differences: Finite, one a case.
+
+    Returns:
+        From 0 to 1; that of the sign-flip test where the differences are fewer than three, or
+        all the same.
+
+    Raises:
+        ValueError: Where a difference is not finite.
+    """
+    sample = finite(differences)
+    if sample.size < 3 or sample.min() == sample.max():
+        return sign_flip_test(sample)
+    centred = sample - sample.mean()
+    sd = float((centred**2).mean()) ** 0.5
+    skew = float((centred**3).mean()) / sd**3
+    s = float(sample.mean()) / sd
+    corrected = s + skew * s**2 / 3 + skew**2 * s**3 / 27 + skew / (6 * sample.size)
+    return student_cdf(corrected * sample.size**0.5, sample.size - 1)
 
 
 # --- several tests at once --------------------------------------------------------------------
