@@ -269,8 +269,9 @@ def _weaker(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 _DIFFERS = {
-    "corpus": "The corpus differs from the accepted one.",
+    # What a pipeline says of itself covers its parameters too, so they come first.
     "pipeline": "The pipeline's parameters differ from the accepted ones.",
+    "corpus": "The corpus differs from the accepted one.",
 }
 
 
@@ -280,6 +281,7 @@ def notes(base: Baseline, head: Baseline) -> Iterator[str]:
         was, now = base.fingerprint.get(key), head.fingerprint.get(key)
         if was is not None and now is not None and was != now:
             yield words
+            break
     if base.deterministic != head.deterministic:
         which = "is now" if head.deterministic else "is no longer"
         yield f"The pipeline {which} deterministic: verdicts rest on a test of chance."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag import changes as case_changes
 from pytest_rag import stats
+from pytest_rag.changes import TOLERANCE
 from pytest_rag.pairing import Shared, pair
 
 if TYPE_CHECKING:
@@ -224,7 +225,7 @@ def _p(changes: Floats, *, alike: bool) -> float:
     """
     if changes.sum() >= 0:
         return 1.0
-    p = stats.sign_flip_test(changes)
+    p = stats.sign_flip_test(changes, tie=TOLERANCE)
     return p if alike else max(p, stats.skew_test(changes))
 
 
