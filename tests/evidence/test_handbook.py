@@ -60,7 +60,7 @@ def test_renamed_documents_break_labels_not_the_ranker(handbook, run_rag, pytest
     (folder / "field/diving.md").rename(folder / "field/diving-jobs.md")
     run = run_rag({}, str(handbook), "-k", chosen, "--rag-out=run.jsonl")
     assert run.ret == 1
-    run.stdout.fnmatch_lines(["*the label broke*dive-depth*"])
+    run.stdout.fnmatch_lines(["*so the label broke, not the*", "*ranker: dive-depth*"])
     found = verdict(pytester)
     assert found["unlabelled"] == ["dive-depth"]
     assert found["broke"] == []
