@@ -29,22 +29,28 @@ def side(seed, deterministic=False):
         passed=np.ones(N, int), scores=dict(zip(NAMES, scores)),
         asked=[json.dumps({"fingerprint": f"{i:016x}", "gold": {f"d{i}.md": 1}}) for i in range(N)],
         limits=['{"R@5": {"min": 0.5}}'] * N,
-        seen=[json.dumps({"ranks": {f"d{i}.md": 1}, "retrieved": [f"d{i + k}.md" for k in range(10)],
-                          "tokens": {"input": i % 50 + seed}}) for i in range(N)],
+        seen=[json.dumps({
+            "ranks": {f"d{i}.md": 1},
+            "retrieved": [f"d{i + k}.md" for k in range(10)],
+            "tokens": {"input": i % 50 + seed}}) for i in range(N)],
         versions=dict.fromkeys(NAMES, "1"), deterministic=deterministic)
 def record(path, seed):
     of = side(seed)
     with open(path, "w") as out:
         facts = {"deterministic": False, "fingerprint": {}, "gate": {}}
-        out.write(records.dumps({"kind": "header", "schema_version": 1, "evalsets": {"big": facts}}) + "\\n")
+        head = {"kind": "header", "schema_version": 1, "evalsets": {"big": facts}}
+        out.write(records.dumps(head) + "\\n")
         for i in range(N):
             out.write(records.dumps({
                 "kind": "result", "evalset": "big", "case": of.cases[i], "repeat": 0,
-                "outcome": "passed", "query": f"What is {i}?", "answer": f"It is {i}, says the page.",
-                "retrieved": [{"id": f"d{i + k}.md", "rank": k + 1, "score": 1 - k / 10, "node": f"d{i + k}.md:0"}
-                              for k in range(10)],
+                "outcome": "passed", "query": f"What is {i}?", "answer": f"It is {i}.",
+                "retrieved": [
+                    {"id": f"d{i + k}.md", "rank": k + 1, "score": 1 - k / 10, "node": f"{i + k}:0"}
+                    for k in range(10)],
                 "gold": {f"d{i}.md": {"grade": 1, "rank": 1, "indexed": True}},
-                "scores": {n: {"value": float(c[i]), "reason": None, "version": "1"} for n, c in of.scores.items()},
+                "scores": {
+                    name: {"value": float(column[i]), "reason": None, "version": "1"}
+                    for name, column in of.scores.items()},
                 "stages_ms": {"embed": 2.7, "retrieve": 2.1, "synthesize": 4.0}, "latency_ms": 8.8,
                 "input_tokens": 100, "output_tokens": 20, "fingerprint": f"{i:016x}"}) + "\\n")
 GATE = [GateLimit(metric=name, max_drop=0.01) for name in NAMES]
