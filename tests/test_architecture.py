@@ -34,6 +34,7 @@ LAYERS = (
     {"judge", "writing", "gate"},
     {"evaluation", "runner", "baseline"},
     {"changes", "noise", "ratios"},
+    {"pairing"},
     {"compare"},
     {"verdict", "sides"},
     {"report"},
