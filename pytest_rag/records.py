@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic_core import from_json
+
 from pytest_rag.errors import RecordError
 from pytest_rag.redact import redact
 from pytest_rag.types import OUTCOMES
@@ -315,10 +317,18 @@ def _parse(
                 yield number, value
 
 
+def _loads(line: bytes) -> Any:
+    """Read JSON twice as fast as the standard library, which alone reads halves of characters."""
+    try:
+        return from_json(line)
+    except ValueError:
+        return json.loads(line)
+
+
 def _value(path: Path, number: int, line: bytes) -> dict[str, Any] | None:
     """Return what a line says, or None where a crash tore it off before its newline."""
     try:
-        value = json.loads(line)
+        value = _loads(line)
     except ValueError:
         if not line.endswith(b"\n"):
             return None
