@@ -85,11 +85,14 @@ class Changes:
         first: The 200 that matter most: hard breaks, then by the size of the fall.
         count: How many there are.
         broke: Ids of all hard breaks.
+        flipped: Ids of cases that passed and fail now, in a single run on one side at least, of a
+            pipeline that may answer otherwise each time.
     """
 
     first: Sequence[CaseChange]
     count: int
     broke: tuple[str, ...]
+    flipped: tuple[str, ...] = ()
 
 
 def more_is_better(name: str, gate: Mapping[str, Any]) -> bool:
@@ -129,7 +132,12 @@ def find(
     was_at, now_at = places[:, 0], places[:, 1]
     broke = (base.passed[was_at] == base.runs[was_at]) & (now.passed[now_at] == 0)
     broke &= np.array([now.cases[n] not in other for _, n in both])
-    differs = broke.copy()
+    flipped = np.zeros(len(both), dtype=bool)
+    if not (base.deterministic and now.deterministic):
+        # One failed run where one passed is what chance looks like.
+        flipped = broke & ((base.runs[was_at] == 1) | (now.runs[now_at] == 1))
+        broke &= ~flipped
+    differs = broke | flipped
     for name in base.scores.keys() & now.scores.keys():
         differs |= np.abs(base.scores[name][was_at] - now.scores[name][now_at]) > TOLERANCE
     differs |= [
@@ -143,6 +151,7 @@ def find(
         first=[_change(both[i], base, head, before, broke=bool(broke[i])) for i in chosen[:_MOST]],
         count=len(chosen),
         broke=tuple(now.cases[place] for place in now_at[broke]),
+        flipped=tuple(now.cases[place] for place in now_at[flipped]),
     )
 
 

@@ -85,6 +85,7 @@ class Comparison:
         changes: Cases that moved: hard breaks first, then by the size of the fall; the first 200.
         moved: How many cases moved.
         broke: Cases that passed every run before and fail every run now.
+        flipped: The same, but in a single run on one side at least, which may be chance.
         unlabelled: Cases whose gold is no longer in the index: the label broke, not the ranker.
         unmeasured: Accepted cases that broke in this run.
         removed: Accepted cases that the evalset no longer declares.
@@ -101,6 +102,7 @@ class Comparison:
     changes: tuple[CaseChange, ...] = ()
     moved: int = 0
     broke: tuple[str, ...] = ()
+    flipped: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -182,6 +184,7 @@ def compare(
         changes=tuple(moved.first),
         moved=moved.count,
         broke=moved.broke,
+        flipped=moved.flipped,
         unlabelled=shared.unlabelled,
         unmeasured=tuple(case for case in head.errors if case in accepted),
         removed=tuple(sorted(accepted - known - measured)),
