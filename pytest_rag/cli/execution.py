@@ -131,7 +131,7 @@ class Execution:
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
         for number in range(min(self._warmup, len(jobs))):
             for future in self._runner.start(pipeline, jobs[number : number + 1]):
-                self._runner.result(future)
+                self.ledger.add([self._runner.result(future)])  # uncounted, and yet paid for
         for future in self._runner.start(pipeline, jobs):
             yield self._runner.result(future)
 
