@@ -211,12 +211,14 @@ class _Query:
 
     def _follow_stream(self, response: Any) -> None:
         """Let a streaming response tell its end; one that is dropped unread has ended, too."""
-        weakref.finalize(response, self.end)
         source = vars(response).get("response_gen")
-        if inspect.isasyncgen(source):
-            response.response_gen = self._aread(source)
-        elif source is not None:
-            response.response_gen = self._read(iter(source))
+        followed: Any = response
+        if source is not None:
+            asynchronous = hasattr(source, "__anext__")
+            followed = self._aread(source) if asynchronous else self._read(iter(source))
+            response.response_gen = followed
+        # The pieces outlive the response: `for piece in engine.query(…).response_gen`.
+        weakref.finalize(followed, self.end)
 
     async def _wait(self, handler: Any) -> None:
         """Await a workflow beside whoever else awaits it, who is told what it raises."""

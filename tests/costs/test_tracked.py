@@ -85,9 +85,11 @@ def test_a_stream_is_followed_to_its_end(llm, project):
     engine.query("leave?")
     gc.collect()
     assert spent(project)["app"] == (2, 2 * COST)
+    assert "".join(engine.query("leave?").response_gen) == "Five days."
+    assert spent(project)["app"] == (3, 3 * COST)
     next(engine.query("leave?").response_gen)
     gc.collect()
-    assert spent(project)["app"] == (3, 2 * COST)  # what it cost is unknown
+    assert spent(project)["app"] == (4, 3 * COST)  # what that cost is unknown
 
 
 def test_every_kind_of_pipeline(llm, project):
