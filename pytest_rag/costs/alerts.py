@@ -77,7 +77,7 @@ def check(
         alerts = [alert for alert in due(config, ledger, reached, now) if _is_new(alert, ledger)]
         if not alerts:
             return []
-        said = [(line, "bad") for alert in alerts for line in _lines(alert.text)]
+        said = [line for alert in alerts for line in _lines(alert.text)]
         failed = _deliver(config, [alert.text for alert in alerts])
         if failed and ledger is not None and ledger.exists():
             for alert in alerts:
@@ -172,12 +172,12 @@ def _is_new(alert: Alert, ledger: Ledger | None) -> bool:
     return ledger is None or not ledger.exists() or ledger.tell_once(alert.key)
 
 
-def _lines(text: str) -> list[str]:
-    """Return what the terminal shows: on GitHub an annotation as well."""
+def _lines(text: str) -> list[tuple[str, str]]:
+    """Return what the terminal shows: on GitHub an annotation as well, which bears no colour."""
     if os.environ.get("GITHUB_ACTIONS") != "true":
-        return [text]
+        return [(text, "bad")]
     escaped = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
-    return [text, f"::warning title=pytest-rag costs::{escaped}"]
+    return [(text, "bad"), (f"::warning title=pytest-rag costs::{escaped}", "")]
 
 
 # --- elsewhere --------------------------------------------------------------------------------
