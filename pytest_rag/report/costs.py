@@ -89,7 +89,7 @@ def _notes(total: Spent) -> Iterator[str]:
     if total.estimated:
         yield f"the tokens of {count(total.estimated, 'call')} were counted here (estimated)"
     if total.attempts:
-        yield f"{count(total.attempts, 'call')} of them made by runs of a case that was run again"
+        yield f"{count(total.attempts, 'call')} among them: of cases that were run again later"
 
 
 def _forecast(ahead: Forecast) -> str:
