@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from pytest_rag.evalset import load as load_evalset
     from pytest_rag.pipelines.local import LocalPipeline
+    from pytest_rag.pipelines.tracked import track
     from pytest_rag.records import Result, Run
     from pytest_rag.records import read as read_run
     from pytest_rag.types import Case, EvalSet, Metric, Observation, Retrieved, Score
@@ -44,6 +45,7 @@ __all__ = [
     "UsageError",
     "load_evalset",
     "read_run",
+    "track",
 ]
 
 __version__ = "0.1.0"
@@ -60,6 +62,7 @@ _HOMES = {
     ),
     "evalset": ("load_evalset",),
     "pipelines.local": ("LocalPipeline",),
+    "pipelines.tracked": ("track",),
     "records": ("Result", "Run", "read_run"),
     "types": ("Case", "EvalSet", "Metric", "Observation", "Retrieved", "Score"),
 }

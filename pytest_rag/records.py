@@ -61,10 +61,11 @@ class Result:
         cpu_ms: Processor milliseconds by stage without the stages inside it.
         latency_ms: Service time; None where the pipeline never ran.
         wait_ms: Time before that.
-        calls: ``[{stage, model, input_tokens, …, cost_usd, latency_ms, origin}]``.
+        calls: ``[{stage, model, input_tokens, …, cost_usd, latency_ms, origin, ended}]``.
         input_tokens: Of the language model's calls, or None where unknown.
         output_tokens: Likewise.
-        cost_usd: US dollars, or None where unknown.
+        cost_usd: US dollars, or None where unknown; without the judges.
+        judge_cost_usd: Of the judges' calls; 0 where there are none, None where unknown.
         error: ``{type, message, traceback}``, or None.
         tags: The case's tags.
         notes: What a person should know of the run, in whole sentences.
@@ -92,6 +93,7 @@ class Result:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    judge_cost_usd: float | None = 0.0
     error: dict[str, str] | None = None
     tags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)

@@ -25,7 +25,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"errors", "types", "extras"},
     {"registry", "intervals"},
-    {"metrics", "stats", "redact"},
+    {"metrics", "stats", "redact", "zones"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
     {"loop"},

@@ -64,7 +64,13 @@ CALL = closed(
     model=TEXT,
     input_tokens=COUNT,
     cached_input_tokens=COUNT,
+    cache_write_tokens=COUNT,
+    cache_write_1h_tokens=COUNT,
     output_tokens=COUNT,
+    reasoning_tokens=COUNT,
+    estimated={"type": "boolean"},
+    tier={"type": ["string", "null"]},
+    ended={"type": ["string", "null"]},
     cost_usd=AMOUNT,
     latency_ms={"type": "number", "minimum": 0},
     origin={"enum": ["live", "cache", "cassette"]},
@@ -118,6 +124,7 @@ RESULT = closed(
     input_tokens=COUNT,
     output_tokens=COUNT,
     cost_usd=AMOUNT,
+    judge_cost_usd=AMOUNT,
     error={
         "anyOf": [
             {"type": "null"},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.costs.budget import open_budget
+from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
 from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
 from pytest_rag.judge import broken
 from pytest_rag.runner import Runner
@@ -32,22 +34,32 @@ class Execution:
         writer: Of the run record, or None.
         warmup: How many cases of an evalset are asked once before all others; what comes of that
             is neither kept nor counted.
+        limit: US dollars that the run may cost, or None.
 
     Attributes:
         held: What was decided of each evalset, once it is closed.
+        ledger: Where the run's calls are kept and its costs are told.
     """
 
     def __init__(
-        self, config: Config, judging: Judging, writer: RunWriter | None, *, warmup: int = 0
+        self,
+        config: Config,
+        judging: Judging,
+        writer: RunWriter | None,
+        *,
+        warmup: int = 0,
+        limit: float | None = None,
     ) -> None:
         self.held: dict[str, Held] = {}
+        self.ledger = RunLedger(config, None if writer is None else writer.head["run_id"])
         self._config = config
         self._judging = judging
         self._declared = judging.declared
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
-        self._runner = Runner(config)
         self._warmup = warmup
+        self._limit = limit
+        self._runner = Runner(config, None if limit is None else open_budget(limit, config))
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -55,6 +67,18 @@ class Execution:
     def results(self) -> list[Result]:
         """Everything there is so far."""
         return list(self._results.values())
+
+    @property
+    def stopped(self) -> int:
+        """How many runs of cases the ceiling stopped."""
+        return stopped(self._results.values())
+
+    def told_costs(self) -> list[tuple[str, str]]:
+        """Return what is to be said of costs, with a style, once everything has run."""
+        over = self.stopped
+        told = told_ceiling(self._limit, self.ledger.costs, over)
+        lines = [] if told is None else [(told, "bad" if over else "dim")]
+        return [*lines, *self.ledger.finish()]
 
     def run(self, evalsets: Iterable[EvalSet], advance: Callable[[Result], object]) -> bool:
         """Run evalsets; an interrupt ends it and returns False.
@@ -107,7 +131,7 @@ class Execution:
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
         for number in range(min(self._warmup, len(jobs))):
             for future in self._runner.start(pipeline, jobs[number : number + 1]):
-                self._runner.result(future)
+                self.ledger.add([self._runner.result(future)])  # uncounted, and yet paid for
         for future in self._runner.start(pipeline, jobs):
             yield self._runner.result(future)
 
@@ -121,6 +145,7 @@ class Execution:
             if self._writer is not None:
                 self._writer.add(result)
             self._results[result.key] = result
+            self.ledger.add([result])
 
     def _close_record(self, writer: RunWriter, *, ended: bool) -> str:
         """Close the record; it is complete where every case of every file has a result."""

@@ -52,6 +52,10 @@ def run(
     update: Annotated[
         bool, typer.Option("--update", help="Accept what is measured as the baseline.")
     ] = False,
+    max_cost: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="Start nothing that could make the run cost more."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show cases, calls and estimated cost; run nothing.")
     ] = False,
@@ -64,11 +68,12 @@ def run(
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
 
+    limit = _amount(max_cost)
     settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
     chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
     if plan:
-        _show_plan(chosen, out)
+        _show_plan(chosen, out, settings)
         return
     need_pipelines(chosen)
     bars = Bars(baseline, Path.cwd(), os.environ)
@@ -76,8 +81,19 @@ def run(
         bars.of(evalset.path, evalset.name)
     judging = Judging(declared=declared, bars=bars, update="all" if update else None)
     options = {"concurrency": concurrency, "repeat": repeat, "tags": tag, "cases": case}
-    execution = Execution(settings, judging, _open(out, options, settings), warmup=warmup)
+    writer = _open(out, options, settings)
+    execution = Execution(settings, judging, writer, warmup=warmup, limit=limit)
     raise typer.Exit(_run(chosen, execution, paths))
+
+
+def _amount(text: str | None) -> float | None:
+    from pytest_rag.costs.money import amount_of
+    from pytest_rag.errors import UsageError
+
+    usd = None if text is None else amount_of(text)
+    if text is not None and usd is None:
+        raise UsageError(f"--max-cost takes US dollars above 0, as in 0.50, not {text!r}.")
+    return usd
 
 
 def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
@@ -89,12 +105,13 @@ def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
     ]
 
 
-def _show_plan(evalsets: Sequence[EvalSet], out: Path | None) -> None:
+def _show_plan(evalsets: Sequence[EvalSet], out: Path | None, settings: Config) -> None:
     from pytest_rag import records
+    from pytest_rag.costs.ledger import ledger_of
     from pytest_rag.report.plan import plan_lines
 
     earlier: Run | None = records.read(out) if out is not None and out.exists() else None
-    for line in plan_lines(evalsets, earlier):
+    for line in plan_lines(evalsets, earlier, ledger=ledger_of(settings)):
         typer.echo(line)
 
 
@@ -146,7 +163,8 @@ def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path
     summary = verdict.summary_of(execution.results, evalsets, execution.held)
     again = verdict.command_again(paths, summary)
     say(lines(summary, width=width(), record=record, again=again))
+    say(execution.told_costs())
     if not ended:
         return _INTERRUPTED
     say((text, "bold") for text in write_all(list(execution.held.values())))
-    return verdict.exit_status(summary)
+    return verdict.exit_status(summary) or int(execution.stopped > 0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rag import records
+from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
 from pytest_rag.errors import BaselineError, ConfigError, UsageError
 from pytest_rag.records import Result
 from pytest_rag.writing import RunWriter, told_of
@@ -46,6 +47,7 @@ class Collected:
         self.accepted: list[str] = []  # by Python tests
         self._held: dict[str, Held] = {}
         self._min_pass: dict[tuple[str, str], int] = {}
+        self._ledger: RunLedger | None = None
 
     # --- where items run ---
 
@@ -90,6 +92,7 @@ class Collected:
         """Keep results and write them at once; a later run of a case takes the place of one."""
         for result in results:
             self.results[result.key] = result
+            self.ledger.add([result])
             writer = self._open()
             if writer is not None:
                 writer.add(result)
@@ -102,13 +105,26 @@ class Collected:
         cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
         usable = self._judge(cut_short=cut_short)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
+        over = stopped(self.results.values())
+        told = told_ceiling(self.settings.max_cost, self.ledger.costs, over)
+        self._said.extend([(told, "bad" if over else "dim")] if told else ())
+        self._said.extend(self.ledger.finish())
         if not usable:
             return pytest.ExitCode.INTERRUPTED
         self._accept()
         self._accept_figures()
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
         bad = any(held.bad for held in self._held.values())
-        return pytest.ExitCode.TESTS_FAILED if bad or not measured else None
+        return pytest.ExitCode.TESTS_FAILED if bad or over or not measured else None
+
+    @property
+    def ledger(self) -> RunLedger:
+        """The run's part of the ledger; opened when the first result is there."""
+        if self._ledger is None:
+            from pytest_rag.config import load
+
+            self._ledger = RunLedger(load(self.config.rootpath))
+        return self._ledger
 
     def print(self, terminal: Any) -> None:
         """Print the summary of the run."""
@@ -135,15 +151,17 @@ class Collected:
 
     def plan(self, items: Iterable[RagItem]) -> None:
         """Say what the selected cases would run and cost."""
+        from pytest_rag.config import load
+        from pytest_rag.costs.ledger import ledger_of
         from pytest_rag.report.plan import plan_lines
 
         cases = defaultdict(list)
         for item in items:
             cases[item.evalset.name].append(item.case)
         chosen = [replace(self._evalsets[name], cases=tuple(of)) for name, of in cases.items()]
-        self._said.extend(
-            (line, "") for line in plan_lines(chosen, self._earlier(), option="--rag-out")
-        )
+        ledger = ledger_of(load(self.config.rootpath))
+        lines = plan_lines(chosen, self._earlier(), option="--rag-out", ledger=ledger)
+        self._said.extend((line, "") for line in lines)
 
     def _earlier(self) -> records.Run | None:
         out = self.settings.out
@@ -153,6 +171,7 @@ class Collected:
         if self._writer is None and self.settings.out is not None:
             options = {"concurrency": self.settings.concurrency, "repeat": self.settings.repeat}
             head = records.header(options, self.config.rootpath)
+            head["run_id"] = self.ledger.run
             self._writer = RunWriter(self.settings.out, head)
         return self._writer
 

@@ -28,6 +28,7 @@ class Settings:
         plan: Show what would be run, and run nothing.
         bars: Where the baselines are that results are held against.
         update: Accept what is measured: ``new`` cases, ``all``, or nothing.
+        max_cost: US dollars that the run may cost, or None.
     """
 
     concurrency: int | None
@@ -36,6 +37,7 @@ class Settings:
     plan: bool
     bars: Bars
     update: Update | None
+    max_cost: float | None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -59,6 +61,7 @@ class Settings:
             plan=plan,
             bars=_bars(config),
             update=_update(config),
+            max_cost=_amount(config, "--rag-max-cost"),
         )
 
 
@@ -96,3 +99,15 @@ def _count(config: pytest.Config, option: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise pytest.UsageError(f"{option} takes a whole number above 0, not {text!r}.")
     return int(text)
+
+
+def _amount(config: pytest.Config, option: str) -> float | None:
+    from pytest_rag.costs.money import amount_of
+
+    text = config.getoption(option)
+    if text is None:
+        return None
+    usd = amount_of(text)
+    if usd is None:
+        raise pytest.UsageError(f"{option} takes US dollars above 0, as in 0.50, not {text!r}.")
+    return usd

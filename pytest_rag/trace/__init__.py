@@ -18,7 +18,7 @@ from pytest_rag.trace.model import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Trace", "trace", "untraced"]
+__all__ = ["Trace", "is_traced", "opened", "trace", "untraced"]
 
 
 @functools.cache
@@ -59,3 +59,17 @@ def untraced() -> Iterator[None]:
     """Keep what runs inside out of every trace, as when a pipeline is being built."""
     with HUB.ignoring():
         yield
+
+
+def is_traced() -> bool:
+    """Tell whether somebody sees what runs here, or has said that nobody shall."""
+    return HUB.is_spoken_for()
+
+
+def opened() -> Trace:
+    """Open a trace that goes on until ``HUB.close``; spans belong to it ``HUB.inside`` it."""
+    if "llama_index.core" in sys.modules:
+        _install()
+    made = Trace()
+    HUB.open(made, adopts=True)
+    return made

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import TraceError
-from pytest_rag.trace import usage
+from pytest_rag.trace import tokens, usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
 from pytest_rag.trace.intervals import Interval, length, subtract
@@ -17,7 +18,7 @@ from pytest_rag.types import STAGES, Call, Stage, Timing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "utc_now"]
 
 
 @dataclass(slots=True, eq=False)
@@ -53,6 +54,17 @@ class _OpenCall:
     stage: Stage
     model: str
     start: float
+    asked: Any = None
+
+
+@dataclass(slots=True, frozen=True)
+class _Ended:
+    """A call, and what its tokens can be counted from where the provider did not say."""
+
+    call: Call
+    texts: Sequence[str] = ()
+    asked: Any = None
+    response: Any = None
 
 
 class Trace:
@@ -64,7 +76,7 @@ class Trace:
 
     def __init__(self) -> None:
         self.found = Found()
-        self._calls: list[tuple[Call, Sequence[str]]] = []
+        self._calls: list[_Ended] = []
         self._error: BaseException | None = None
         self._spans: dict[str, _Span] = {}
         self._llm_intervals: list[Interval] = []
@@ -74,7 +86,7 @@ class Trace:
     @property
     def calls(self) -> list[Call]:
         """Calls of models in the order they ended, without prices."""
-        return [_counted(call, texts) for call, texts in list(self._calls)]
+        return [_counted(ended) for ended in list(self._calls)]
 
     # --- what the handlers tell -----------------------------------------------------------
 
@@ -134,11 +146,23 @@ class Trace:
         """Note that a call, if one is open, was left: by an exception, or a stream not read on."""
         self.end_call(span_id, None)
 
+    def give_up(self) -> None:
+        """Note that calls which are still open are left, as those of a stream nobody reads on."""
+        for span_id, span in list(self._spans.items()):
+            if span.call is not None:
+                self.break_call(span_id)
+
     def start_call(self, span_id: str | None, stage: Stage, model: str) -> None:
         """Note that a model was called, unless the call stands for one already open around it."""
         span = self._span(span_id)
         if not span.inside_call():
             span.call = _OpenCall(stage=stage, model=model, start=time.perf_counter())
+
+    def note_prompt(self, span_id: str | None, asked: Any) -> None:
+        """Keep what an open call asks, a text or messages, in case nobody counts its tokens."""
+        call = self._span(span_id).call
+        if call is not None:
+            call.asked = asked
 
     def end_call(self, span_id: str | None, response: Any, texts: Sequence[str] = ()) -> None:
         """Note a model's answer with the tokens its provider counted.
@@ -155,16 +179,24 @@ class Trace:
         now = time.perf_counter()
         if opened.stage == "llm":
             self._llm_intervals.append((opened.start, now))
-        tokens = usage.of_response(response)
+        told = usage.of_response(response)
         call = Call(
             stage=opened.stage,
-            model=tokens.model or opened.model,
-            input_tokens=tokens.input_tokens,
-            cached_input_tokens=tokens.cached_input_tokens,
-            output_tokens=tokens.output_tokens,
+            model=told.model or opened.model,
+            input_tokens=told.input_tokens,
+            cached_input_tokens=told.cached_input_tokens,
+            cache_write_tokens=told.cache_write_tokens,
+            cache_write_1h_tokens=told.cache_write_1h_tokens,
+            output_tokens=told.output_tokens,
+            reasoning_tokens=told.reasoning_tokens,
+            tier=told.tier,
             latency_ms=(now - opened.start) * 1000,
+            ended=utc_now(),
         )
-        self._calls.append((call, texts))
+        if texts or told.input_tokens is None or told.output_tokens is None:
+            self._calls.append(_Ended(call, texts, opened.asked, response))
+        else:
+            self._calls.append(_Ended(call))
 
     def _span(self, span_id: str | None) -> _Span:
         if span_id is None or span_id not in self._spans:
@@ -230,10 +262,27 @@ class Trace:
         )
 
 
-def _counted(call: Call, texts: Sequence[str]) -> Call:
-    """Return an embedding's call with its tokens where they can be counted without doubt."""
-    tokens = usage.of_texts(call.model, texts) if texts else None
-    return call if tokens is None else replace(call, input_tokens=tokens)
+def utc_now() -> str:
+    """Return the time of day as records write it: UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _counted(ended: _Ended) -> Call:
+    """Return a call with its tokens, counted here where they were not told and can be."""
+    call = ended.call
+    if ended.texts:
+        embedded = tokens.of_texts(call.model, ended.texts)
+        return call if embedded is None else replace(call, input_tokens=embedded, estimated=True)
+    if ended.response is None or call.stage != "llm":
+        return call
+    given, said = call.input_tokens, call.output_tokens
+    if given is None:
+        given = tokens.of_prompt(call.model, ended.asked)
+    if said is None:
+        said = tokens.of_answer(call.model, ended.response)
+    if (given, said) == (call.input_tokens, call.output_tokens):
+        return call
+    return replace(call, input_tokens=given, output_tokens=said, estimated=True)
 
 
 def _staged_below(span: _Span) -> Iterator[_Span]:
