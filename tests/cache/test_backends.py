@@ -12,8 +12,8 @@ import warnings
 
 import pytest
 import redis
+from redis_server import MISSING, RedisServer
 
-from conftest import MISSING, RedisServer
 from pytest_rag.cache import Key, key_of, open_cache
 from pytest_rag.cache.envelope import CorruptEntryError, pack, unpack
 from pytest_rag.cache.memory import MemoryCache
