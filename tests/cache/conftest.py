@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import redis
 from counting_engine import CountingEngine
 from redis_server import RedisServer
 
 from pytest_rag.cache import open_cache
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_loop_of_its_own():
+    """LlamaIndex makes the main thread a loop and never closes it, unless it was told of none."""
+    asyncio.set_event_loop(None)
 
 
 @pytest.fixture(scope="session")
