@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_rag.evalset import load as load_evalset
+    from pytest_rag.pipelines.cached import CachedQueryEngine
     from pytest_rag.pipelines.local import LocalPipeline
     from pytest_rag.pipelines.tracked import track
     from pytest_rag.records import Result, Run
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pytest_rag.types import Case, EvalSet, Metric, Observation, Retrieved, Score
 
 __all__ = [
+    "CachedQueryEngine",
     "Case",
     "Config",
     "ConfigError",
@@ -61,6 +63,7 @@ _HOMES = {
         "UsageError",
     ),
     "evalset": ("load_evalset",),
+    "pipelines.cached": ("CachedQueryEngine",),
     "pipelines.local": ("LocalPipeline",),
     "pipelines.tracked": ("track",),
     "records": ("Result", "Run", "read_run"),

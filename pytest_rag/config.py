@@ -76,6 +76,7 @@ class Config:
         ledger: Where calls that cost money are kept, from the root; None for nowhere.
         timezone: Name of the zone in which days and months begin; None for this machine's.
         alerts: When somebody is told of costs, and how.
+        cache: ``off``, or the name or URL of a cache.
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -83,6 +84,7 @@ class Config:
     concurrency: int = 8
     metrics: tuple[str, ...] = DEFAULT_METRICS
     prices: Mapping[str, Price] = field(default_factory=dict)
+    cache: str = "off"
     ledger: str | None = DEFAULT_LEDGER
     timezone: str | None = None
     alerts: Alerts = field(default_factory=Alerts)
@@ -158,6 +160,15 @@ def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise _wrong(key, value, "a text")
     return value
+
+
+def _cache(key: str, value: object) -> str:
+    from pytest_rag.cache import check_url
+
+    text = _text(key, value)
+    if text != "off":
+        check_url(text)
+    return text
 
 
 def positive_int(key: str, value: object) -> int:
@@ -259,4 +270,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "ledger": _ledger,
     "timezone": _timezone,
     "alerts": _alerts,
+    "cache": _cache,
 }

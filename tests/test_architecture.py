@@ -26,6 +26,7 @@ LAYERS = (
     {"errors", "types", "extras"},
     {"registry", "intervals"},
     {"metrics", "stats", "redact", "zones"},
+    {"cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
     {"loop"},

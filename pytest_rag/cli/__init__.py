@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from pytest_rag import __version__
 from pytest_rag.cli.aa import aa
 from pytest_rag.cli.ab import ab
+from pytest_rag.cli.cache import cache
 from pytest_rag.cli.costs import costs
 from pytest_rag.cli.doctor import doctor
 from pytest_rag.cli.init import init
@@ -63,6 +64,7 @@ def _options(
 
 for command in (init, run, aa, ab, costs, schema, doctor):
     app.command()(command)
+app.add_typer(cache)
 
 
 def main() -> None:

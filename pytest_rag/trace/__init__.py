@@ -18,7 +18,9 @@ from pytest_rag.trace.model import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Trace", "is_traced", "opened", "trace", "untraced"]
+    from pytest_rag.trace.nested import NestedTrace
+
+__all__ = ["Trace", "is_traced", "nested", "opened", "trace", "untraced"]
 
 
 @functools.cache
@@ -73,3 +75,14 @@ def opened() -> Trace:
     made = Trace()
     HUB.open(made, adopts=True)
     return made
+
+
+def nested() -> NestedTrace:
+    """Open a trace of one part of what runs here; whoever opened it closes it.
+
+    What it sees, the trace around it sees too, where there is one.
+    """
+    from pytest_rag.trace.nested import NestedTrace
+
+    _install()
+    return NestedTrace(HUB.current())
