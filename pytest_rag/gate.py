@@ -116,6 +116,7 @@ def judge_limits(
     *,
     declared: int | None = None,
     min_pass: Mapping[str, int] | None = None,
+    shard: str | None = None,
 ) -> tuple[GateResult, ...]:
     """Hold the results of one evalset to its limits.
 
@@ -128,10 +129,11 @@ def judge_limits(
         results: Of this evalset alone.
         declared: How many cases the evalset holds; None where all of them were selected.
         min_pass: By case, how many repeats must pass; all of them where nothing is said.
+        shard: Which part of the cases these are, as ``1/3``; None where they are no shard.
     """
     cases = by_case(results)
-    partial = None
-    if declared is not None and len(cases) < declared:
+    partial = f"this is shard {shard}: the limit is on the whole set" if shard else None
+    if partial is None and declared is not None and len(cases) < declared:
         partial = f"{len(cases)} of {declared} cases ran: the limit is on the whole set"
     return tuple(_judge(limit, _measure(limit, cases, min_pass or {}), partial) for limit in limits)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Timing,
     )
 
-__all__ = ["Job", "broken", "judge"]
+__all__ = ["Job", "broken", "fingerprint_of", "judge", "noted", "outcome_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,12 @@ def judge(job: Job, seen: Observation) -> Result:
     gold = {} if isinstance(resolved, str) else _gold(resolved, job.case, seen)
     return _result(
         job,
-        outcome=_outcome(verdicts),
+        outcome=outcome_of(verdicts),
         answer=seen.answer,
         retrieved=_ranked(seen),
         gold=gold,
         scores={name: _score(score) for name, score in scores.items()},
-        checks=[_verdict(verdict) for verdict in verdicts],
+        checks=[noted(verdict) for verdict in verdicts],
         input_tokens=seen.input_tokens,
         output_tokens=seen.output_tokens,
         cost_usd=seen.cost_usd,
@@ -86,13 +86,13 @@ def _result(job: Job, *, outcome: Outcome, **found: Any) -> Result:
         case=job.case.id,
         repeat=job.repeat,
         outcome=outcome,
-        fingerprint=_fingerprint(job.case),
+        fingerprint=fingerprint_of(job.case),
         min_pass=job.case.min_pass / job.case.repeat,
         **redact(texts),
     )
 
 
-def _fingerprint(case: Case) -> str:
+def fingerprint_of(case: Case) -> str:
     """Return what tells a case from one of the same id that asks or wants something else."""
     asked = (case.query, case.answers, case.answerable, sorted(case.filters.items()))
     return sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:8]
@@ -139,7 +139,7 @@ def _key_of(names: set[str], seen: Observation) -> str | None:
     return next((key for key, value in pairs if isinstance(value, str) and value in names), None)
 
 
-def _outcome(verdicts: Iterable[CheckResult]) -> Outcome:
+def outcome_of(verdicts: Iterable[CheckResult]) -> Outcome:
     """Return failed where a limit was broken, error where one could not be measured."""
     missed = [verdict for verdict in verdicts if not verdict.passed]
     if not missed:
@@ -222,7 +222,8 @@ def _score(score: Score) -> dict[str, Any]:
     return _values(score)
 
 
-def _verdict(verdict: CheckResult) -> dict[str, Any]:
+def noted(verdict: CheckResult) -> dict[str, Any]:
+    """Return a verdict as a record holds it."""
     return {
         **_values(verdict.limit),
         "value": verdict.value,

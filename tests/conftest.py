@@ -19,6 +19,7 @@ import pytest_rag.pipelines.local
 import pytest_rag.plugin.asking
 import pytest_rag.plugin.session
 import pytest_rag.runner
+from pytest_rag.baseline import ci
 
 __all__ = ["llama_index", "np", "pytest_rag", "workflows"]
 
@@ -39,14 +40,22 @@ def data_dir() -> Path:
     return folder
 
 
+@pytest.fixture
+def outside_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is tested believe that a person started it, wherever that is."""
+    for name in (*ci.VARIABLES, *ci.TARGETS):
+        monkeypatch.delenv(name, raising=False)
+
+
 RunRag = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def run_rag(pytester: pytest.Pytester) -> RunRag:
+def run_rag(pytester: pytest.Pytester, outside_ci: None) -> RunRag:
     """Write files and run pytest on them: ``run_rag({"a.rag.yaml": "…"}, "-k", "x")``.
 
-    The run is in this process; ``apart=True`` gives it one of its own.
+    It is outside continuous integration unless a test says otherwise. The run is in this process;
+    ``apart=True`` gives it one of its own.
     """
 
     def run(files: dict[str, str], *args: str, apart: bool = False) -> pytest.RunResult:

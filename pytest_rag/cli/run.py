@@ -56,6 +56,12 @@ def run(
         str | None,
         typer.Option(metavar="USD", help="Start nothing that could make the run cost more."),
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="i/n", help="Run the i-th of n parts of the cases.")
+    ] = None,
+    shard_times: Annotated[
+        Path | None, typer.Option(metavar="RUN.jsonl", help="Split by the times in this record.")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show cases, calls and estimated cost; run nothing.")
     ] = False,
@@ -72,6 +78,8 @@ def run(
     settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
     chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
+    if shard is not None:
+        chosen = _part(chosen, shard, shard_times, update=update)
     if plan:
         _show_plan(chosen, out, settings)
         return
@@ -79,8 +87,15 @@ def run(
     bars = Bars(baseline, Path.cwd(), os.environ)
     for evalset in chosen:
         bars.of(evalset.path, evalset.name)
-    judging = Judging(declared=declared, bars=bars, update="all" if update else None)
-    options = {"concurrency": concurrency, "repeat": repeat, "tags": tag, "cases": case}
+    judging = Judging(declared=declared, bars=bars, update="all" if update else None, shard=shard)
+    options: dict[str, Any] = {
+        "concurrency": concurrency,
+        "repeat": repeat,
+        "tags": tag,
+        "cases": case,
+    }
+    if shard is not None:
+        options["shard"] = shard
     writer = _open(out, options, settings)
     execution = Execution(settings, judging, writer, warmup=warmup, limit=limit)
     raise typer.Exit(_run(chosen, execution, paths))
@@ -103,6 +118,29 @@ def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
         replace(evalset, cases=tuple(with_repeat(case, repeat) for case in evalset.cases))
         for evalset in evalsets
     ]
+
+
+def _part(
+    evalsets: Sequence[EvalSet], text: str, times: Path | None, *, update: bool
+) -> list[EvalSet]:
+    """Return the evalsets with the cases of a shard; those without any are left out."""
+    from pytest_rag import records
+    from pytest_rag.errors import UsageError
+    from pytest_rag.sharding import Shard, times_of
+
+    if update:
+        raise UsageError(
+            "A shard writes no baseline: leave out --update, and accept the whole with "
+            "pytest-rag merge --update."
+        )
+    keys = [(evalset.name, case.id) for evalset in evalsets for case in evalset.cases]
+    known = None if times is None else times_of(records.read(times).results)
+    mine = Shard.parse(text).share(keys, known)
+    parts = [
+        replace(each, cases=tuple(case for case in each.cases if (each.name, case.id) in mine))
+        for each in evalsets
+    ]
+    return [part for part in parts if part.cases]
 
 
 def _show_plan(evalsets: Sequence[EvalSet], out: Path | None, settings: Config) -> None:
@@ -167,4 +205,6 @@ def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path
     if not ended:
         return _INTERRUPTED
     say((text, "bold") for text in write_all(list(execution.held.values())))
+    if not evalsets:  # a shard that no case fell to
+        return 0
     return verdict.exit_status(summary) or int(execution.stopped > 0)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.baseline.source import Bars
+    from pytest_rag.records import Run
+    from pytest_rag.sharding import Shard
     from pytest_rag.verdict import Update
 
 __all__ = ["Settings"]
@@ -29,6 +31,8 @@ class Settings:
         bars: Where the baselines are that results are held against.
         update: Accept what is measured: ``new`` cases, ``all``, or nothing.
         max_cost: US dollars that the run may cost, or None.
+        shard: Which part of the cases this run is, or None.
+        shard_times: The run by whose times the cases are split, or None.
     """
 
     concurrency: int | None
@@ -37,7 +41,9 @@ class Settings:
     plan: bool
     bars: Bars
     update: Update | None
-    max_cost: float | None
+    max_cost: float | None = None
+    shard: Shard | None = None
+    shard_times: Run | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -62,6 +68,8 @@ class Settings:
             bars=_bars(config),
             update=_update(config),
             max_cost=_amount(config, "--rag-max-cost"),
+            shard=_shard(config),
+            shard_times=_shard_times(config),
         )
 
 
@@ -80,6 +88,37 @@ def _update(config: pytest.Config) -> Update | None:
     if wanted is not None and config.getoption("--rag-baseline") == "none":
         raise pytest.UsageError("--rag-update accepts a baseline; leave out --rag-baseline=none.")
     return cast("Update | None", wanted)
+
+
+def _shard(config: pytest.Config) -> Shard | None:
+    from pytest_rag.errors import ConfigError
+    from pytest_rag.sharding import Shard
+
+    text = config.getoption("--rag-shard")
+    if text is None:
+        return None
+    if config.getoption("rag_update") is not None:
+        raise pytest.UsageError(
+            "A shard writes no baseline: leave out --rag-update, and accept the whole with "
+            "pytest-rag merge --update."
+        )
+    try:
+        return Shard.parse(text)
+    except ConfigError as error:
+        raise pytest.UsageError(f"--rag-shard: {error}") from None
+
+
+def _shard_times(config: pytest.Config) -> Run | None:
+    from pytest_rag import records
+    from pytest_rag.errors import RecordError
+
+    text = config.getoption("--rag-shard-times")
+    if text is None:
+        return None
+    try:
+        return records.read(config.invocation_params.dir / text)
+    except RecordError as error:
+        raise pytest.UsageError(f"--rag-shard-times: {error}") from None
 
 
 def _check(out: Path) -> None:
