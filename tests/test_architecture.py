@@ -23,8 +23,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from its own layer and those below it.
 LAYERS = (
-    {"errors", "types", "extras"},
-    {"registry", "intervals"},
+    {"errors", "types", "extras", "sentences"},
+    {"registry", "intervals", "vectors"},
     {"metrics", "stats", "redact", "zones"},
     {"cache"},
     {"config", "checks", "params", "fate"},

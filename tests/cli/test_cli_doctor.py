@@ -88,12 +88,12 @@ def test_a_requirement_that_is_too_old_is_1(project, installed, quick):
 
 def test_a_model_that_does_not_load_is_1(project, monkeypatch):
     """An installed model that cannot be loaded is broken, and its own words are shown."""
-    from pytest_rag.pipelines import embedding
+    from pytest_rag import vectors
 
     def refuse():
         raise OSError("no weights")
 
-    monkeypatch.setattr(embedding, "_model", refuse)
+    monkeypatch.setattr(vectors, "_model", refuse)
     shown = project("doctor")
     assert shown.exit_code == 1
     assert row(shown.stdout, "wordllama") == ("broken", "does not load: OSError: no weights")
