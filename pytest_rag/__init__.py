@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     )
     from pytest_rag.evalset import load as load_evalset
     from pytest_rag.pipelines.cached import CachedQueryEngine
+    from pytest_rag.metrics.own import metric
     from pytest_rag.pipelines.local import LocalPipeline
     from pytest_rag.pipelines.tracked import track
     from pytest_rag.records import Result, Run
     from pytest_rag.records import read as read_run
-    from pytest_rag.types import Case, EvalSet, Metric, Observation, Retrieved, Score
+    from pytest_rag.types import Case, EvalSet, Judge, Metric, Observation, Retrieved, Score
 
 __all__ = [
     "CachedQueryEngine",
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "EvalSet",
     "EvalSetError",
+    "Judge",
     "LocalPipeline",
     "Metric",
     "MissingKeyError",
@@ -46,6 +48,7 @@ __all__ = [
     "Score",
     "UsageError",
     "load_evalset",
+    "metric",
     "read_run",
     "track",
 ]
@@ -64,10 +67,11 @@ _HOMES = {
     ),
     "evalset": ("load_evalset",),
     "pipelines.cached": ("CachedQueryEngine",),
+    "metrics.own": ("metric",),
     "pipelines.local": ("LocalPipeline",),
     "pipelines.tracked": ("track",),
     "records": ("Result", "Run", "read_run"),
-    "types": ("Case", "EvalSet", "Metric", "Observation", "Retrieved", "Score"),
+    "types": ("Case", "EvalSet", "Judge", "Metric", "Observation", "Retrieved", "Score"),
 }
 _RENAMED = {"load_evalset": "load", "read_run": "read"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import BUDGETS
-from pytest_rag.errors import ConfigError
+from pytest_rag.errors import ConfigError, MissingExtraError
 from pytest_rag.evalset.problems import Problems, Source, show
 from pytest_rag.registry import did_you_mean, nearest
 from pytest_rag.types import AGGREGATES, GateLimit, Limit
@@ -158,6 +158,8 @@ def _metric(name: str) -> Metric:
         if near:
             raise _WrongError(f"Unknown metric {show(name)}. Did you mean {near!r}?") from None
         raise _WrongError(str(error)) from None
+    except MissingExtraError as error:
+        raise _WrongError(f"{error}.") from None
 
 
 def _nearest_budget(name: str, *, sure: bool) -> str | None:

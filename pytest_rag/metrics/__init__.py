@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.errors import ConfigError, message_of
 from pytest_rag.metrics import ranking
 from pytest_rag.metrics.answer import ANSWER_METRICS
+from pytest_rag.metrics.facts import FACT_METRICS
+from pytest_rag.metrics.semantic import SEMANTIC_METRICS
 from pytest_rag.registry import Registry
 from pytest_rag.types import Metric, Score
 
@@ -35,7 +37,7 @@ __all__ = [
 ]
 
 METRICS: Registry[Metric] = Registry("metric", "pytest_rag.metrics")
-for _metric in ANSWER_METRICS:
+for _metric in (*ANSWER_METRICS, *FACT_METRICS, *SEMANTIC_METRICS):
     METRICS.register(_metric.name, _metric)
 
 RANKING_PATTERN = ranking.PATTERN
@@ -63,10 +65,14 @@ def get(name: str) -> Metric:
 
     Raises:
         ConfigError: if there is none; names the right one, also where another tool's was written.
+        MissingExtraError: if it needs a package that is not installed; says what to type.
     """
     found = ranking.parse(name) or METRICS.find(name)
     if found is None:
         raise ConfigError(f"Unknown metric {name!r}.{_hint(name)}")
+    require = getattr(found, "require", None)
+    if require is not None:
+        require()
     return found
 
 
