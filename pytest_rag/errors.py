@@ -12,6 +12,7 @@
     ├── PipelineError            the system under test could not be built or gave something unusable
     │   └── MissingKeyError      it needs a key that is not set: the case is `not_run`
     ├── BudgetError              the ceiling on the run's cost stops it: the case is `not_run`
+    ├── JudgeError               a model that judges gave no judgement
     ├── TraceError               the instrumentation broke: no measurement can be trusted
     └── RecordError              a run record that cannot be read
 """
@@ -29,6 +30,7 @@ __all__ = [
     "BudgetError",
     "ConfigError",
     "EvalSetError",
+    "JudgeError",
     "LedgerError",
     "MissingExtraError",
     "MissingKeyError",
@@ -106,6 +108,10 @@ class PipelineError(RagError):
 
 class MissingKeyError(PipelineError):
     """A remote model needs a key that is not set, so the case is `not_run` and not an `error`."""
+
+
+class JudgeError(RagError):
+    """A judge's answer holds no judgement; the score is None, and this is its reason."""
 
 
 class TraceError(RagError):

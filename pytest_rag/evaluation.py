@@ -9,21 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS
-from pytest_rag.errors import MissingKeyError, PipelineError
+from pytest_rag.errors import ConfigError, MissingKeyError, PipelineError
 from pytest_rag.gate import facts_of
 from pytest_rag.judge import Job
+from pytest_rag.judging import unready
+from pytest_rag.metrics.rubric import is_rubric
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
-    from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec
+    from pytest_rag.types import Case, EvalSet, Limit, Metric, PipelineSpec
 
 __all__ = [
     "build_pipeline",
     "facts",
     "jobs_of",
+    "need_judge",
     "no_pipeline",
     "with_repeat",
 ]
@@ -37,10 +42,10 @@ def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
     chosen: dict[str, tuple[Metric, Any]] = {}
     for limit in case.checks:
         if limit.metric not in BUDGETS:
-            chosen[limit.metric] = (metrics.get(limit.metric), limit.argument)
-    gated = (limit.metric for limit in evalset.gate)
-    for name in (*gated, *config.metrics):
-        if name in chosen or name in BUDGETS or name == "passed":
+            chosen[limit.metric] = metrics.of_limit(limit)
+    rubrics = {limit.metric for limit in _rubrics(evalset)}
+    for name in (*_gated(evalset), *config.metrics):
+        if name in chosen or name in rubrics:
             continue
         metric = metrics.get(name)
         if metrics.lacking(metric, case, None) is None:
@@ -50,6 +55,33 @@ def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
         Job(evalset=evalset.name, case=case, metrics=plan, repeat=number)
         for number in range(case.repeat)
     ]
+
+
+def _gated(evalset: EvalSet) -> list[str]:
+    """Return the metrics that the gate names."""
+    names = (limit.metric for limit in evalset.gate)
+    return [name for name in names if name not in BUDGETS and name != "passed"]
+
+
+def _rubrics(evalset: EvalSet) -> Iterator[Limit]:
+    limits = (limit for case in evalset.cases for limit in case.checks)
+    return (limit for limit in limits if is_rubric(limit.argument))
+
+
+def need_judge(evalset: EvalSet, config: Config) -> None:
+    """Make sure that a judge is configured where a check, the gate or the project wants one.
+
+    Raises:
+        ConfigError: if there is none; says which lines to add.
+    """
+    limits = {limit.metric: limit for case in evalset.cases for limit in case.checks}
+    written = [limit for name, limit in limits.items() if name not in BUDGETS]
+    named = {*_gated(evalset), *config.metrics} - limits.keys()
+    wanted = [*map(metrics.of_limit, written), *((metrics.get(name), None) for name in named)]
+    reasons = (unready(metric, config.judge) for metric, _ in wanted)
+    reason = next(filter(None, reasons), None)
+    if reason is not None:
+        raise ConfigError(f"{evalset.path}: {reason}")
 
 
 def with_repeat(case: Case, repeat: int | None) -> Case:

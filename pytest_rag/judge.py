@@ -52,12 +52,18 @@ class Job:
     repeat: int = 0
 
 
-def judge(job: Job, seen: Observation) -> Result:
-    """Score an observation, hold it to the case's limits and make the record of it, redacted."""
+def judge(job: Job, seen: Observation, judged: Mapping[str, Score] | None = None) -> Result:
+    """Score an observation, hold it to the case's limits and make the record of it, redacted.
+
+    Args:
+        job: What was run.
+        seen: What it showed.
+        judged: Scores that were awaited, by metric name.
+    """
     from pytest_rag import metrics
 
     resolved = metrics.ranking.resolve_case(job.case, seen)
-    scores = metrics.score_all(job.metrics, job.case, seen, resolved)
+    scores = metrics.score_all(job.metrics, job.case, seen, resolved, judged=judged)
     verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
     gold = {} if isinstance(resolved, str) else _gold(resolved, job.case, seen)
     return _result(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
 __all__ = [
@@ -381,12 +381,25 @@ class Judge(Protocol):
         """The LlamaIndex embedding model."""
         ...
 
+    @property
+    def awaits(self) -> bool:
+        """Whether the language model awaits, or blocks."""
+        ...
+
     async def ask(self, prompt: str) -> str:
         """Return what the language model answers."""
         ...
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return a vector a text."""
+        ...
+
+    def embed_now(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a vector a text, to code of `apart` that cannot await."""
+        ...
+
+    async def apart(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        """Await foreign code that may block, in a thread with a loop of its own."""
         ...
 
 

@@ -34,6 +34,7 @@ LAYERS = (
     {"pipelines"},
     {"observe"},
     {"judge", "writing", "gate", "merging"},
+    {"judge", "judging", "writing", "gate"},
     {"evaluation", "runner", "baseline"},
     {"changes", "noise", "ratios", "rejudge"},
     {"pairing"},

@@ -73,10 +73,13 @@ def run(
     from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
+    from pytest_rag.evaluation import need_judge
 
     limit = _amount(max_cost)
     settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
+    for evalset in declared.values():
+        need_judge(evalset, settings)
     chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
     if shard is not None:
         chosen = _part(chosen, shard, shard_times, update=update)
