@@ -146,6 +146,14 @@ class Models:
                     loop.call_soon_threadsafe(_cancel_all, loop)
             raise
 
+    async def close(self) -> None:
+        """Close the connections of what was built here."""
+        from pytest_rag.metrics import llamaindex
+
+        for model in (vars(self).get("llm"), vars(self).get("embeddings")):
+            if model is not None:
+                await llamaindex.close(model)
+
     async def _on_loop(self, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
         if self.loop is None or asyncio.get_running_loop() is self.loop:
             return await ask()
@@ -232,6 +240,11 @@ class Bench:
             calls=tuple(replace(call, stage=STAGE) for call in bill.calls),
             cost_usd=bill.cost_usd,
         )
+
+    async def close(self) -> None:
+        """Close the connections of the models; to be awaited on their loop."""
+        if self._models is not None and self._models.loop is asyncio.get_running_loop():
+            await self._models.close()
 
     def _models_here(self) -> Models:
         """Return the models of the running loop: their clients are bound to it."""

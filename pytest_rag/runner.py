@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,8 @@ class Runner:
         """Drop what has not started, abandon what runs and end the loop."""
         self._closing = True
         self.cancel()
+        with suppress(Exception):  # a blocked loop is left to die with us
+            self.loop.submit(self.bench.close()).result(timeout=_GRACE_S)
         self.loop.close()
 
     # --- on the loop's thread ---

@@ -63,7 +63,7 @@ def run_rag(pytester: pytest.Pytester, outside_ci: None) -> RunRag:
             path = pytester.path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
-        others = ("hypothesispytest", "benchmark", "anyio", "platformdirs")
+        others = ("hypothesispytest", "benchmark", "anyio", "platformdirs", "langsmith_plugin")
         args = (*(word for name in others for word in ("-p", f"no:{name}")), *args)
         return (
             pytester.runpytest_subprocess(*args) if apart else pytester.runpytest_inprocess(*args)

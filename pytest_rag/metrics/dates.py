@@ -39,7 +39,7 @@ _NAME = rf"(?P<{{0}}>{'|'.join(sorted(_MONTH_OF, key=len, reverse=True))})\b\.?"
 _YEAR = r"(?P<{0}>(?:1\d|20)\d\d)(?!\d)"
 _PATTERN = re.compile(
     r"(?<![\w.,/-])(?:"
-    r"(?P<iso_y>\d{4})-(?P<iso_m>\d\d)-(?P<iso_d>\d\d)(?!\d)"
+    r"(?P<iso_y>\d{4})-(?P<iso_m>\d\d)(?:-(?P<iso_d>\d\d))?(?!-?\d)"
     r"|(?P<a>\d{1,2})(?P<sign>[./-])(?P<b>\d{1,2})(?P=sign)(?P<num_y>\d{4}|\d\d)(?![\d./-]\d|\d)"
     rf"|{_DAY.format('d1')}\.?\s+(?:of\s+|de\s+)?{_NAME.format('m1')}"
     rf"(?:,?\s+(?:of\s+|de\s+)?{_YEAR.format('y1')})?"

@@ -5,6 +5,7 @@ The only module of the metrics that knows LlamaIndex; it is imported when a judg
 
 from __future__ import annotations
 
+import inspect
 import re
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "EvaluatorMetric",
+    "close",
     "embedding_model",
     "find",
     "language_model",
@@ -63,6 +65,15 @@ def openai_embedding(model: str, base_url: str, key: str) -> Any:
     """
     served = require("llama_index.embeddings.openai", "openai")
     return served.OpenAIEmbedding(model_name=model, api_base=base_url, api_key=key)
+
+
+async def close(model: Any) -> None:
+    """Close the connections of a model of OpenAI's kind; others keep none that we know of."""
+    for name in ("_aclient", "_client"):
+        ending = getattr(getattr(model, name, None), "close", None)
+        ended = ending() if ending is not None else None
+        if inspect.isawaitable(ended):
+            await ended
 
 
 def language_model(made: Any, named: object) -> Any:
