@@ -25,7 +25,7 @@ def judge():
 
 def rule(prompt):
     """Answer as each of LlamaIndex's prompts wants it."""
-    if "guidelines" in prompt:
+    if '"passing"' in prompt:
         return {"passing": True, "feedback": "Five is one."}
     if "reference answer" in prompt.lower():
         return "4.5\nNearly the same."

@@ -140,9 +140,9 @@ def test_a_function_in_conftest_is_a_metric_of_the_evalset(run_rag, forgetful):
     done.assert_outcomes(passed=1, failed=2, errors=1)
     done.stdout.fnmatch_lines(
         [
-            "*::long*brevity = 0, limit ≥ 1*",
-            "*::wordy*verbosity = 4, limit ≤ 2*",
-            "*::bug*broken could not be measured: LookupError: no such word*",
+            "bug: broken could not be measured: LookupError: no such word",
+            "long: brevity = 0, limit ≥ 1",
+            "wordy: verbosity = 4, limit ≤ 2",
         ]
     )
     again = run_rag(files)  # the same function of the same file, imported again

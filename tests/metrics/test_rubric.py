@@ -108,7 +108,7 @@ def test_json_is_found_in_what_models_put_around_it(judge, fence):
 
 def test_a_silent_judge_is_given_up(judge):
     """After its own time, which is no time of the pipeline."""
-    judge.rule = 30.0
+    judge.rule = 1.0
     found = judged(judge.settings(timeout_s=0.2), [polite()])
     assert found.scores["politeness"].reason == "the judge gave no score within its timeout_s: 0.2"
     assert found.cost_usd is None
@@ -174,7 +174,7 @@ def test_a_rubric_is_a_check_and_a_gate(judge, run_rag, pytester):
     done = run_rag(files, "--rag-out=run.jsonl")
     done.assert_outcomes(passed=1, failed=1, errors=1)
     done.stdout.fnmatch_lines(
-        ["*::rude - rude: politeness = 0, limit ≥ 0.5 (It says please.)*"], consecutive=False
+        ["rude: politeness = 0, limit ≥ 0.500 (It says please.)*"], consecutive=False
     )
     done.stdout.fnmatch_lines(["*politeness could not be measured: the judge failed: JudgeError:*"])
     lines = map(json.loads, (pytester.path / "run.jsonl").read_text().splitlines())
@@ -193,11 +193,8 @@ def test_without_a_judge_it_says_which_lines_to_add(run_rag):
     """At collection: nothing is run and nothing paid for."""
     done = run_rag({"app.py": APP, "a.rag.yaml": EVALSET})
     done.assert_outcomes(errors=1)
-    done.stdout.fnmatch_lines(
-        [
-            "*a.rag.yaml: politeness needs a judge: add to pyproject.toml: [[]tool.pytest-rag.judge] *"
-        ]
-    )
+    shown = done.stdout.str()
+    assert "a.rag.yaml: politeness needs a judge: add to pyproject.toml: [tool.pytest-rag" in shown
 
 
 def test_the_fixture_asks_the_judge_once(judge, run_rag, pytester):
