@@ -8,7 +8,9 @@ goes through the configured judge.
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import math
 import os
 import re
 import warnings
@@ -35,8 +37,8 @@ __all__ = ["PREFIX", "RagasMetric", "find", "load"]
 PREFIX = "ragas."
 _LEGACY = "legacy."
 _LESS_IS_BETTER = frozenset({"noise_sensitivity"})
-_Found = tuple[Any, str | None]
-"""A number, NaN or None, and a reason or None."""
+_Found = tuple[float | None, str | None]
+"""A finite number or None, and a reason or None."""
 
 _THINGS = {
     "InstanceRubrics": "a rubric",
@@ -69,7 +71,11 @@ def load() -> ModuleType:
     os.environ["RAGAS_DO_NOT_TRACK"] = "true"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what ragas itself imports
-        return require("ragas", "ragas")
+        module = require("ragas", "ragas")
+        analytics: Any = importlib.import_module("ragas._analytics")
+    # It keeps an id in the user's home, telemetry off or not. Below a file there is no folder.
+    analytics.user_data_dir = lambda **_: str(module.__file__)
+    return module
 
 
 # --- what there is ----------------------------------------------------------------------------
@@ -130,13 +136,21 @@ class RagasMetric:
         lack = self._lack(case, observation)
         if lack is not None:
             return self._none(lack)
-        given = {name: _GIVEN[name](case, observation) for name in self.kind.asks}
-        score = _modern if self.kind.modern else _legacy
-        value, reason = await judge.apart(partial(score, self.kind, given, judge))
+        value, reason = await judge.apart(partial(self._best, case, observation, judge))
         version = f"{self.version} {judge.model}" if "judge" in self.uses else self.version
-        if value is None or value != value:
-            return Score(value=None, reason="ragas found nothing to judge", version=version)
-        return Score(value=float(value), reason=reason, version=version)
+        if value is not None:
+            return Score(value=value, reason=reason, version=version)
+        why = reason or "it found nothing to judge"
+        return Score(value=None, reason=f"ragas gave no number: {why}", version=version)
+
+    async def _best(self, case: Case, observation: Observation, judge: Judge) -> _Found:
+        """Return the score against the first reference answer; against all where that is free."""
+        given = {name: _GIVEN[name](case, observation) for name in self.kind.asks}
+        ask = _modern if self.kind.modern else _legacy
+        if self.uses or "reference" not in given:
+            return await ask(self.kind, given, judge)
+        each = [await ask(self.kind, {**given, "reference": r}, judge) for r in case.answers]
+        return max(each, key=lambda found: -math.inf if found[0] is None else found[0])
 
     def _lack(self, case: Case, observation: Observation) -> str | None:
         asks = self.kind.asks
@@ -258,13 +272,9 @@ def _asks_legacy(cls: Any) -> frozenset[str]:
 async def _modern(kind: _Kind, given: Mapping[str, Any], judge: Judge) -> _Found:
     from pytest_rag.metrics.ragasmodels import embedding_of, model_of
 
-    parts = {"llm": model_of, "embeddings": embedding_of}
-    built = inspect.signature(kind.cls).parameters
-    metric = kind.cls(**{name: make(judge) for name, make in parts.items() if name in built})
+    metric = _made(kind, {"llm": model_of, "embeddings": embedding_of}, judge)
     result = await metric.ascore(**given)
-    lost = result.value is None or result.value != result.value
-    reason = _problem(metric) if lost else result.reason
-    return result.value, " ".join(reason.split()) if isinstance(reason, str) else None
+    return _read(metric, result.value, result.reason)
 
 
 async def _legacy(kind: _Kind, given: Mapping[str, Any], judge: Judge) -> _Found:
@@ -273,15 +283,23 @@ async def _legacy(kind: _Kind, given: Mapping[str, Any], judge: Judge) -> _Found
 
     from pytest_rag.metrics.ragasmodels import legacy_embedding_of, legacy_model_of
 
-    parts = {"llm": legacy_model_of, "embeddings": legacy_embedding_of}
-    built = inspect.signature(kind.cls).parameters
-    metric = kind.cls(**{name: make(judge) for name, make in parts.items() if name in built})
+    metric = _made(kind, {"llm": legacy_model_of, "embeddings": legacy_embedding_of}, judge)
     metric.init(RunConfig(max_retries=1))
-    value = await metric._single_turn_ascore(SingleTurnSample(**given), callbacks=[])  # noqa: SLF001
-    return value, _problem(metric) if value != value else None
+    sample = SingleTurnSample(**given)
+    # Its public method counts the call for ragas' makers, telemetry off or not.
+    value = await metric._single_turn_ascore(sample, callbacks=[])  # noqa: SLF001
+    return _read(metric, value, None)
 
 
-def _problem(metric: Any) -> str | None:
-    """Return the last failure of the judge, which ragas may have swallowed."""
+def _made(kind: _Kind, parts: Mapping[str, Callable[[Judge], Any]], judge: Judge) -> Any:
+    built = inspect.signature(kind.cls).parameters
+    return kind.cls(**{name: make(judge) for name, make in parts.items() if name in built})
+
+
+def _read(metric: Any, value: Any, reason: Any) -> _Found:
+    """Return ragas' number; what failed where it says NaN, for it swallows some exceptions."""
+    number = math.nan if value is None else float(value)
+    if math.isfinite(number):
+        return number, " ".join(reason.split()) if isinstance(reason, str) and reason else None
     problem = getattr(getattr(metric, "llm", None), "problem", None)
-    return None if problem is None else f"{type(problem).__name__}: {message_of(problem)}"
+    return None, None if problem is None else f"{type(problem).__name__}: {message_of(problem)}"

@@ -50,8 +50,8 @@ def rule(prompt):
 
 def test_metrics_without_a_model_need_no_key():
     """Of the current interface and of the older one; nothing is called."""
-    of, same = case(answers=("Five days.",)), seen("Five days.")
-    found = judged(JudgeSettings(), FREE, of, same)
+    text = "Up to five days of leave carry over."
+    found = judged(JudgeSettings(), FREE, case(answers=(text,)), seen(text))
     assert found.calls == ()
     values = {name: score.value for name, score in found.scores.items()}
     perfect = {name: value for name, value in values.items() if "spans" not in name}
@@ -178,9 +178,16 @@ def test_what_a_metric_needs_is_known_before_the_run():
     assert not metrics.get("ragas.noise_sensitivity").higher_is_better
 
 
-def test_telemetry_is_off():
-    """Before ragas is imported."""
+def test_telemetry_is_off(monkeypatch, tmp_path, judge):
+    """Before ragas is imported; no id of a user is written to their home."""
+    from ragas import _analytics
+
     assert os.environ["RAGAS_DO_NOT_TRACK"] == "true"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    _analytics.get_userid.cache_clear()
+    judged(judge.settings(), ["ragas.legacy.faithfulness"])
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_ragas_it_says_what_to_type(monkeypatch):
@@ -219,7 +226,7 @@ def test_thirty_cases_with_three_metrics_cost_what_was_asked(judge, run_rag, pyt
     evalset = (
         "pipeline: app:build\n"
         "defaults:\n  checks: {ragas.faithfulness: 0.5, ragas.context_recall: 0.5,"
-        " ragas.answer_relevancy: 0, ragas.rouge_score: 0}\n"
+        " ragas.answer_relevancy: -1, ragas.rouge_score: 0}\n"
         f"cases:\n{cases}"
         "gate: {ragas.context_recall: 0.9, ragas.faithfulness.min: 0.5}\n"
     )
