@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     )
     from pytest_rag.evalset import load as load_evalset
     from pytest_rag.pipelines.cached import CachedQueryEngine
+    from pytest_rag.metrics.awaited import Judge
     from pytest_rag.metrics.own import metric
     from pytest_rag.pipelines.local import LocalPipeline
     from pytest_rag.pipelines.tracked import track
     from pytest_rag.records import Result, Run
     from pytest_rag.records import read as read_run
-    from pytest_rag.types import Case, EvalSet, Judge, Metric, Observation, Retrieved, Score
+    from pytest_rag.types import Case, EvalSet, Metric, Observation, Retrieved, Score
 
 __all__ = [
     "CachedQueryEngine",
@@ -67,11 +68,12 @@ _HOMES = {
     ),
     "evalset": ("load_evalset",),
     "pipelines.cached": ("CachedQueryEngine",),
+    "metrics.awaited": ("Judge",),
     "metrics.own": ("metric",),
     "pipelines.local": ("LocalPipeline",),
     "pipelines.tracked": ("track",),
     "records": ("Result", "Run", "read_run"),
-    "types": ("Case", "EvalSet", "Judge", "Metric", "Observation", "Retrieved", "Score"),
+    "types": ("Case", "EvalSet", "Metric", "Observation", "Retrieved", "Score"),
 }
 _RENAMED = {"load_evalset": "load", "read_run": "read"}
 

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_rag.checks import bounds, number
+from pytest_rag.errors import ConfigError
 from pytest_rag.stats import quantile
 from pytest_rag.types import AGGREGATES, STAGES, GateLimit
 
@@ -229,13 +230,20 @@ def facts_of(limits: Iterable[GateLimit], alpha: float) -> dict[str, Any]:
 
 
 def _facts(limit: GateLimit) -> dict[str, Any]:
-    from pytest_rag import metrics
-
     bounds = {n: getattr(limit, n) for n in _BOUNDS if getattr(limit, n) is not None}
     own = limit.metric != "passed" and limit.metric not in BUDGETS
-    if own and not metrics.get(limit.metric).higher_is_better:
+    if own and not _more_is_better(limit.metric):
         return {**bounds, "lower_is_better": True}
     return bounds
+
+
+def _more_is_better(name: str) -> bool:
+    from pytest_rag import metrics
+
+    try:
+        return metrics.get(name).higher_is_better
+    except ConfigError:  # a rubric, which is no metric outside its evalset
+        return True
 
 
 def limits_of(facts: Mapping[str, Any]) -> tuple[tuple[GateLimit, ...], float]:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.config import Config, JudgeSettings
-    from pytest_rag.types import AsyncMetric, Call, Case, Metric, Observation
+    from pytest_rag.metrics.awaited import AsyncMetric
+    from pytest_rag.types import Call, Case, Metric, Observation
 
 __all__ = ["Bench", "Judged", "Models", "awaited", "unready"]
 

@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
     from pytest_rag.config import Config
     from pytest_rag.costs.budget import Budget
+    from pytest_rag.metrics.awaited import AsyncMetric
     from pytest_rag.observe import Raw
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
-    from pytest_rag.types import AsyncMetric
 
 __all__ = ["Finish", "Runner", "timed_out"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = [
@@ -14,13 +14,11 @@ __all__ = [
     "OUTCOMES",
     "STAGES",
     "Aggregate",
-    "AsyncMetric",
     "Call",
     "Case",
     "CheckResult",
     "EvalSet",
     "GateLimit",
-    "Judge",
     "Limit",
     "Metric",
     "Observation",
@@ -356,73 +354,4 @@ class Metric(Protocol):
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:
         """Compute the score; never raises for what a pipeline may legally return."""
-        ...
-
-
-class Judge(Protocol):
-    """The models that judge answers, as ``[tool.pytest-rag.judge]`` names them.
-
-    Attributes:
-        model: The language model's name, for the version of what it judged.
-    """
-
-    @property
-    def model(self) -> str:
-        """The language model's name."""
-        ...
-
-    @property
-    def llm(self) -> Any:
-        """The LlamaIndex language model."""
-        ...
-
-    @property
-    def embeddings(self) -> Any:
-        """The LlamaIndex embedding model."""
-        ...
-
-    @property
-    def awaits(self) -> bool:
-        """Whether the language model awaits, or blocks."""
-        ...
-
-    async def ask(self, prompt: str) -> str:
-        """Return what the language model answers."""
-        ...
-
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector a text."""
-        ...
-
-    def embed_now(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector a text, to code of `apart` that cannot await."""
-        ...
-
-    async def apart(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Await foreign code that may block, in a thread with a loop of its own."""
-        ...
-
-
-class AsyncMetric(Metric, Protocol):
-    """A metric that is awaited while the run goes on, as one that asks a model is.
-
-    Attributes:
-        uses: Of ``judge`` and ``embeddings``: what must be configured.
-        is_async: False where it turns out to be computed at once.
-    """
-
-    @property
-    def uses(self) -> frozenset[str]:
-        """What must be configured."""
-        ...
-
-    @property
-    def is_async(self) -> bool:
-        """Whether `ascore` is the one to call."""
-        ...
-
-    async def ascore(
-        self, case: Case, observation: Observation, argument: Any, judge: Judge
-    ) -> Score:
-        """Compute the score; what it raises becomes the reason why there is none."""
         ...

@@ -19,7 +19,8 @@ from pytest_rag.registry import did_you_mean
 from pytest_rag.types import Score
 
 if TYPE_CHECKING:
-    from pytest_rag.types import Case, Judge, Observation
+    from pytest_rag.metrics.awaited import Judge
+    from pytest_rag.types import Case, Observation
 
 __all__ = [
     "EvaluatorMetric",

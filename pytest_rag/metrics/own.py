@@ -22,7 +22,8 @@ from pytest_rag.types import Score
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from pytest_rag.types import Case, Judge, Observation
+    from pytest_rag.metrics.awaited import Judge
+    from pytest_rag.types import Case, Observation
 
 __all__ = ["FunctionMetric", "metric"]
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
 
-    from pytest_rag.types import Case, Judge, Observation
+    from pytest_rag.metrics.awaited import Judge
+    from pytest_rag.types import Case, Observation
 
 __all__ = ["PREFIX", "RagasMetric", "find", "load"]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.errors import JudgeError
 
 if TYPE_CHECKING:
-    from pytest_rag.types import Judge
+    from pytest_rag.metrics.awaited import Judge
 
 __all__ = ["embedding_of", "legacy_embedding_of", "legacy_model_of", "model_of"]
 

@@ -15,7 +15,8 @@ from pytest_rag.metrics.gold import NOT_TOLD
 from pytest_rag.types import Score
 
 if TYPE_CHECKING:
-    from pytest_rag.types import Case, Judge, Observation
+    from pytest_rag.metrics.awaited import Judge
+    from pytest_rag.types import Case, Observation
 
 __all__ = ["RubricMetric", "is_rubric"]
 
