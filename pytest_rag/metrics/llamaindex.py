@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.errors import ConfigError, JudgeError
+from pytest_rag.errors import ConfigError, JudgeError, message_of
 from pytest_rag.extras import require
 from pytest_rag.metrics.answer import NO_ANSWER
 from pytest_rag.metrics.gold import NOT_TOLD
@@ -216,7 +216,11 @@ class EvaluatorMetric:
             reference=next(iter(case.answers), None),
         )
         blocks = "judge" in self.uses and not judge.awaits
-        result = await (judge.apart(evaluate) if blocks else evaluate())
+        try:
+            result = await (judge.apart(evaluate) if blocks else evaluate())
+        except ValueError as error:  # what LlamaIndex's parsers raise
+            said = _short(" ".join(message_of(error).split()))
+            raise JudgeError(f"its answer is not what it was asked for: {said}") from error
         value = self._value(result)
         version = f"{self.version} {judge.model}" if "judge" in self.uses else self.version
         return Score(value=value, reason=_feedback(result), version=version)

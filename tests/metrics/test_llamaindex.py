@@ -81,6 +81,7 @@ def test_a_guideline_that_is_not_followed_fails(judge):
     judge.rule = "It does not pass."
     score = judged(judge.settings(), [GUIDELINE]).scores["llamaindex.guideline"]
     assert score.value is None
+    assert "JudgeError: its answer is not what it was asked for: " in score.reason
 
 
 @pytest.mark.parametrize(
