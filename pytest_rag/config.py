@@ -324,16 +324,21 @@ def _model(key: str, value: object) -> str | OpenAICompatible:
     if isinstance(value, str) and _IMPORT_PATH.fullmatch(value):
         return value
     if not isinstance(value, dict) or value.keys() != {"openai_compatible"}:
-        raise _wrong(key, value, '"package.module:name", or {openai_compatible = {…}}')
+        raise _wrong(key, _keyless(value), '"package.module:name", or {openai_compatible = {…}}')
     given, key = value["openai_compatible"], f"{key}.openai_compatible"
     wanted = ("base_url", "model", "api_key_env")
     if not isinstance(given, dict) or not given.keys() >= {"base_url", "model"}:
-        raise _wrong(key, given, '{base_url = "…", model = "…", api_key_env = "…"}')
+        raise _wrong(key, _keyless(given), '{base_url = "…", model = "…", api_key_env = "…"}')
     for name, text in given.items():
         if name not in wanted:
             raise ConfigError(f"Unknown key {name!r} in {key}.{did_you_mean(name, wanted)}")
         _text(f"{key}.{name}", text)
     return OpenAICompatible(**given)
+
+
+def _keyless(value: object) -> object:
+    """Return a value as an error may show it: somebody may have written a key into the table."""
+    return dict.fromkeys(value, "…") if isinstance(value, dict) else value
 
 
 def _seconds(key: str, value: object) -> float:

@@ -57,3 +57,13 @@ def test_anything_else_is_refused(tmp_path, text, message):
     with pytest.raises(ConfigError) as raised:
         read(tmp_path, text)
     assert message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "table", ["{openai = {api_key = 'sk-1'}}", "{openai_compatible = {api_key = 'sk-1'}}"]
+)
+def test_a_key_that_was_written_there_is_not_shown(tmp_path, kind):
+    """Not even in the error."""
+    with pytest.raises(ConfigError) as raised:
+        read(tmp_path, f"model = {{{kind} = {{api_key = 'sk-1'}}}}")
+    assert "sk-1" not in str(raised.value)
