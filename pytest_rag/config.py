@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.errors import ConfigError
+from pytest_rag.errors import ConfigError, MissingExtraError
 from pytest_rag.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -231,7 +231,10 @@ def _metrics(key: str, value: object) -> tuple[str, ...]:
 
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise _wrong(key, value, "a list of metric names")
-    return tuple(metrics.get(name).name for name in value)
+    try:
+        return tuple(metrics.get(name).name for name in value)
+    except MissingExtraError as error:
+        raise ConfigError(f"[tool.pytest-rag] {key}: {error}.") from error
 
 
 def _prices(key: str, value: object) -> dict[str, Price]:

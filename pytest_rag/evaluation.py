@@ -147,10 +147,19 @@ def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[s
         "mode": "live",
         "concurrency": min(config.concurrency, limit or config.concurrency),
         "pipeline": None if pipeline is None else pipeline.name,
-        "deterministic": None if pipeline is None else pipeline.deterministic,
+        "deterministic": pipeline and pipeline.deterministic and not _judged_gate(evalset),
         "fingerprint": _fingerprint(evalset, pipeline),
         "gate": facts_of(evalset.gate, evalset.alpha),
     }
+
+
+def _judged_gate(evalset: EvalSet) -> bool:
+    """Tell whether the gate rests on a judge, whose opinion may change where nothing else does."""
+    rubrics = {limit.metric for limit in _rubrics(evalset)}
+    return any(
+        name in rubrics or "judge" in getattr(metrics.get(name), "uses", ())
+        for name in _gated(evalset)
+    )
 
 
 def _fingerprint(evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, str | None]:

@@ -59,9 +59,7 @@ def test_anything_else_is_refused(tmp_path, text, message):
     assert message in str(raised.value)
 
 
-@pytest.mark.parametrize(
-    "table", ["{openai = {api_key = 'sk-1'}}", "{openai_compatible = {api_key = 'sk-1'}}"]
-)
+@pytest.mark.parametrize("kind", ["openai", "openai_compatible"])
 def test_a_key_that_was_written_there_is_not_shown(tmp_path, kind):
     """Not even in the error."""
     with pytest.raises(ConfigError) as raised:

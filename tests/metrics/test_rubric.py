@@ -7,8 +7,11 @@ import json
 import pytest
 from judges import JudgeServer, case, judged, seen
 
+from pytest_rag import Config, load_evalset
 from pytest_rag.config import JudgeSettings, OpenAICompatible
+from pytest_rag.evaluation import facts
 from pytest_rag.metrics.rubric import RubricMetric
+from pytest_rag.pipelines.adapters import adapt
 
 
 @pytest.fixture
@@ -177,7 +180,7 @@ def test_a_rubric_is_a_check_and_a_gate(judge, run_rag, pytester):
         ["rude: politeness = 0, limit ≥ 0.500 (It says please.)*"], consecutive=False
     )
     done.stdout.fnmatch_lines(["*politeness could not be measured: the judge failed: JudgeError:*"])
-    lines = map(json.loads, (pytester.path / "run.jsonl").read_text().splitlines())
+    lines = [json.loads(line) for line in (pytester.path / "run.jsonl").read_text().splitlines()]
     results = {line["case"]: line for line in lines if line["kind"] == "result"}
     for result in results.values():
         assert [call["stage"] for call in result["calls"]] == ["llm", "judge"]
@@ -252,3 +255,23 @@ def test_a_rubric_takes_no_metrics_name(run_rag):
     text = "cases: [{id: a, query: q, checks: {regex: {rubric: {question: q}, min: 1}}}]\n"
     shown = run_rag({"a.rag.yaml": text}).stdout.str()
     assert "'regex' is a metric already. Give the rubric another name." in shown
+
+
+def test_a_gate_on_a_judge_is_never_exact(tmp_path):
+    """A pipeline may always say the same; what is thought of it may change."""
+
+    class Same:
+        deterministic = True
+
+        def __call__(self, query):
+            return query
+
+    def told(gate):
+        case = "{id: a, query: q, checks: {x: {rubric: {question: q}, min: 1}}}"
+        path = tmp_path / "a.rag.yaml"
+        path.write_text(f"pipeline: app:build\ncases: [{case}]\ngate: {{{gate}}}\n")
+        return facts(load_evalset(path), adapt(Same()), Config(root=tmp_path))["deterministic"]
+
+    assert told("refusal: 1") is True
+    assert told("x: 1") is False
+    assert told("llamaindex.faithfulness: 1") is False
