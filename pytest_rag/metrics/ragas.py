@@ -23,7 +23,7 @@ from pytest_rag.errors import ConfigError, message_of
 from pytest_rag.extras import require
 from pytest_rag.metrics.answer import NO_ANSWER
 from pytest_rag.metrics.gold import NOT_TOLD
-from pytest_rag.registry import did_you_mean
+from pytest_rag.registry import nearest
 from pytest_rag.types import Score
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ __all__ = ["PREFIX", "RagasMetric", "find", "load"]
 
 PREFIX = "ragas."
 _LEGACY = "legacy."
+_WHERE = "Its names are those of the classes in ragas.metrics.collections, in small letters."
 _LESS_IS_BETTER = frozenset({"noise_sensitivity"})
 _Found = tuple[float | None, str | None]
 """A finite number or None, and a reason or None."""
@@ -182,7 +183,8 @@ def find(name: str) -> RagasMetric:
     known = _known()
     cls = known.get(short)
     if cls is None:
-        hint = did_you_mean(name, (f"{PREFIX}{each}" for each in known))
+        near = nearest(name, (f"{PREFIX}{each}" for each in known))
+        hint = f" Did you mean {near!r}?" if near is not None else f" {_WHERE}"
         raise ConfigError(f"Unknown metric {name!r} of ragas {installed_version('ragas')}.{hint}")
     kind = _kind(name, cls)
     return RagasMetric(

@@ -158,6 +158,7 @@ def test_what_is_missing_is_said_and_nobody_asked(judge, name, of, observation, 
     ("name", "message"),
     [
         ("ragas.faithfullness", r"Did you mean 'ragas\.faithfulness'\?"),
+        ("ragas.zzz", r"those of the classes in ragas\.metrics\.collections, in small letters"),
         ("ragas.aspect_critic", "asks for 'name', 'definition', which a case does not have"),
         ("ragas.topic_adherence", "asks for 'a conversation'"),
         ("ragas.multi_modal_relevance", "asks for pictures"),
