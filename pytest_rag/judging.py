@@ -16,7 +16,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pytest_rag.config import OpenAICompatible
-from pytest_rag.costs.prices import price_calls
+from pytest_rag.costs.prices import JUDGE, price_calls
 from pytest_rag.errors import ConfigError, MissingKeyError, message_of
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines.awaiting import is_natively_async
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["Bench", "Judged", "Models", "awaited", "unready"]
 
 T = TypeVar("T")
-STAGE = "judge"
 _EXAMPLE = (
     "add to pyproject.toml: [tool.pytest-rag.judge] "
     'model = {openai_compatible = {base_url = "https://…/v1", model = "…", api_key_env = "…"}}'
@@ -214,7 +213,12 @@ class Judged:
 
     def seen(self, observation: Observation) -> Observation:
         """Return the observation with the judges' calls behind the pipeline's own."""
-        return replace(observation, calls=(*observation.calls, *self.calls))
+        known, mine = observation.judge_cost_usd, self.cost_usd
+        return replace(
+            observation,
+            calls=(*observation.calls, *self.calls),
+            judge_cost_usd=None if known is None or mine is None else known + mine,
+        )
 
 
 class Bench:
@@ -238,7 +242,7 @@ class Bench:
         bill = price_calls([call for _, calls in found for call in calls], self._config.prices)
         return Judged(
             scores={m.name: score for (m, _), (score, _) in zip(metrics, found, strict=True)},
-            calls=tuple(replace(call, stage=STAGE) for call in bill.calls),
+            calls=tuple(replace(call, stage=JUDGE) for call in bill.calls),
             cost_usd=bill.cost_usd,
         )
 

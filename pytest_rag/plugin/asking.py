@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from concurrent.futures import wait
 from dataclasses import dataclass, field, replace
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
     from pytest_rag.config import Config
     from pytest_rag.costs.budget import Reservation
     from pytest_rag.judge import Job
+    from pytest_rag.judging import Judged
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
     from pytest_rag.records import Result
-    from pytest_rag.types import Call, CheckResult, Metric, Observation, Score
+    from pytest_rag.types import CheckResult, Metric, Observation, Score
 
 __all__ = ["RAG", "Rag"]
 
@@ -48,12 +50,12 @@ RAG: pytest.StashKey[Rag] = pytest.StashKey()
 class _Asked:
     case: Case
     seen: Observation
-    calls: tuple[Call, ...] = ()
+    asked: list[Judged] = field(default_factory=list)
     judged: dict[tuple[str, str], Score] = field(default_factory=dict)
 
     def billed(self) -> Observation:
         """Return what was seen with the calls of judges behind the pipeline's own."""
-        return replace(self.seen, calls=(*self.seen.calls, *self.calls))
+        return functools.reduce(lambda seen, each: each.seen(seen), self.asked, self.seen)
 
 
 class Rag:
@@ -223,7 +225,7 @@ class Rag:
         if new:
             runner = self._session.runner(self._config)
             found = runner.loop.submit(runner.bench.judge(new, asked.case, asked.seen)).result()
-            asked.calls += found.calls
+            asked.asked.append(found)
             asked.judged |= {(m.name, repr(a)): found.scores[m.name] for m, a in new}
         known = {m.name: asked.judged[m.name, repr(a)] for m, a in awaited(wanted)}
         return metrics.score_all(wanted, asked.case, asked.seen, judged=known)

@@ -249,4 +249,5 @@ def test_thirty_cases_with_three_metrics_cost_what_was_asked(judge, run_rag, pyt
             assert "RateLimitError" in result["scores"]["ragas.faithfulness"]["reason"]
         else:
             spent = sum(call["cost_usd"] for call in judges)
+            assert result["judge_cost_usd"] == pytest.approx(spent)
             assert spent == pytest.approx(6 * 120e-6)

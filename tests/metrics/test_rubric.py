@@ -187,6 +187,7 @@ def test_a_rubric_is_a_check_and_a_gate(judge, run_rag, pytester):
         assert (result["input_tokens"], result["output_tokens"]) == (10, 5)
         assert result["cost_usd"] == pytest.approx(15e-6)
         assert result["calls"][1]["cost_usd"] == pytest.approx(120e-6)
+        assert result["judge_cost_usd"] == pytest.approx(120e-6)
         assert set(result["stages_ms"]) <= {"llm"}
     assert results["polite"]["scores"]["politeness"]["value"] == 1.0
     assert len(results["polite"]["scores"]["politeness"]["version"]) == 12
@@ -225,6 +226,7 @@ def test_the_fixture_asks_the_judge_once(judge, run_rag, pytester):
     (result,) = (line for line in lines if line["kind"] == "result")
     assert result["scores"]["politeness"]["value"] == 1.0
     assert [call["stage"] for call in result["calls"]] == ["judge"]
+    assert result["judge_cost_usd"] == pytest.approx(120e-6)
 
 
 @pytest.mark.parametrize(
