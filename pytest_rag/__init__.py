@@ -20,9 +20,9 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_rag.evalset import load as load_evalset
-    from pytest_rag.pipelines.cached import CachedQueryEngine
     from pytest_rag.metrics.awaited import Judge
     from pytest_rag.metrics.own import metric
+    from pytest_rag.pipelines.cached import CachedQueryEngine
     from pytest_rag.pipelines.local import LocalPipeline
     from pytest_rag.pipelines.tracked import track
     from pytest_rag.records import Result, Run
