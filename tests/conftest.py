@@ -13,6 +13,7 @@ import llama_index.core.chat_engine
 import llama_index.core.query_engine
 import numpy as np
 import pytest
+import scipy.stats
 import workflows
 
 import pytest_rag.pipelines.local
@@ -21,7 +22,7 @@ import pytest_rag.plugin.session
 import pytest_rag.runner
 from pytest_rag.baseline import ci
 
-__all__ = ["llama_index", "np", "pytest_rag", "workflows"]
+__all__ = ["llama_index", "np", "pytest_rag", "scipy", "workflows"]
 
 
 def shared_data() -> Path | None:

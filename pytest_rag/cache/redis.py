@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ __all__ = ["RedisCache"]
 _ENTRY = "pytest_rag:entry:"
 _LEASE = "pytest_rag:lease:"
 _TOTALS = "pytest_rag:totals"
+_COUNTED = "pytest_rag:counted:"
 _BATCH = 500
 # Extends the lease of a token, or grants it where nobody has it.
 _TAKE = """
@@ -31,6 +33,12 @@ return 1
 _GIVE_BACK = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0
+"""
+# Adds to the totals once, however often the client sends it again after an answer got lost.
+_ADD = """
+if not redis.call('SET', KEYS[2], 1, 'NX', 'EX', 60) then return 0 end
+for i = 1, #ARGV, 2 do redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
 """
 
 
@@ -55,6 +63,7 @@ class RedisCache:
         self._redis = client
         self._take = client.register_script(_TAKE)
         self._give_back = client.register_script(_GIVE_BACK)
+        self._add = client.register_script(_ADD)
         self._outage = Outage(name, (redis.RedisError, OSError), pause_s=pause_s)
 
     @classmethod
@@ -161,14 +170,9 @@ class RedisCache:
 
     def tally(self, counts: Mapping[str, float]) -> None:
         """Add to the totals."""
-
-        def add() -> None:
-            with self._redis.pipeline(transaction=True) as pipeline:
-                for name, count in counts.items():
-                    pipeline.hincrbyfloat(_TOTALS, name, count)
-                pipeline.execute()
-
-        self._outage.guard(add, None)
+        keys = [_TOTALS, f"{_COUNTED}{uuid.uuid4().hex}"]
+        words = [str(word) for pair in counts.items() for word in pair]
+        self._outage.guard(lambda: self._add(keys=keys, args=words), None)
 
     # --- the whole ----------------------------------------------------------------------------
 

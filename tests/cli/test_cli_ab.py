@@ -138,7 +138,7 @@ def test_both_sides_answer_heads_questions_through_their_own_pipeline(shop):
     shop.project.write("evalsets/hr.rag.yaml", head + "    cases_from: {path: more.jsonl}\n")
     more = {"id": "sick", "query": "sick", "relevant": ["a.md"]}
     shop.project.write("evalsets/more.jsonl", json.dumps(more) + "\n")
-    ran = shop.project("ab", "--base", "HEAD", "--rounds", "1", "--warmup", "0", "--json")
+    ran = shop.project("ab", "--base", "HEAD", "--rounds", "2", "--warmup", "0", "--json")
     assert ran.exit_code == 1, ran.output
     told = json.loads(ran.stdout)
     assert told["notes"] == ["hr: `pipeline:` differs, and each side is asked through its own."]
