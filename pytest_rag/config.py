@@ -14,6 +14,8 @@ from pytest_rag.registry import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_rag.types import Mode
+
 __all__ = ["DEFAULT_METRICS", "Config", "Price", "load"]
 
 DEFAULT_METRICS = ("nDCG@10", "R@5", "P@5", "RR", "token_f1", "groundedness", "refusal")
@@ -45,6 +47,7 @@ class Config:
         concurrency: How many cases of an evalset run at a time.
         metrics: Computed for every case that carries what they need, beside those a limit names.
         prices: Overrides by model name.
+        mode: Whether models are asked, asked and recorded, or replayed; of the command line.
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -52,6 +55,7 @@ class Config:
     concurrency: int = 8
     metrics: tuple[str, ...] = DEFAULT_METRICS
     prices: Mapping[str, Price] = field(default_factory=dict)
+    mode: Mode = "live"
 
     def with_options(self, **options: Any) -> Config:
         """Return a copy in which every option that is not None has its way."""

@@ -9,7 +9,8 @@
     │   ├── BaselineError        a baseline that cannot be used, or found
     │   └── MissingExtraError    an optional dependency is not installed
     ├── PipelineError            the system under test could not be built or gave something unusable
-    │   └── MissingKeyError      it needs a key that is not set: the case is `not_run`
+    │   ├── MissingKeyError      it needs a key that is not set: the case is `not_run`
+    │   └── CassetteError        replay mode has no recorded answer, or something went past it
     ├── TraceError               the instrumentation broke: no measurement can be trusted
     └── RecordError              a run record that cannot be read
 """
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaselineError",
+    "CassetteError",
     "ConfigError",
     "EvalSetError",
     "MissingExtraError",
@@ -94,6 +96,10 @@ class PipelineError(RagError):
 
 class MissingKeyError(PipelineError):
     """A remote model needs a key that is not set, so the case is `not_run` and not an `error`."""
+
+
+class CassetteError(PipelineError):
+    """In replay mode a call has no recorded answer, or something went past the cassette."""
 
 
 class TraceError(RagError):

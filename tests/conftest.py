@@ -18,6 +18,8 @@ import workflows
 import pytest_rag.pipelines.local
 import pytest_rag.plugin.asking
 import pytest_rag.plugin.session
+import pytest_rag.replay.hooks
+import pytest_rag.replay.sources
 import pytest_rag.runner
 
 __all__ = ["llama_index", "np", "pytest_rag", "workflows"]

@@ -23,12 +23,12 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from its own layer and those below it.
 LAYERS = (
-    {"errors", "types", "extras"},
+    {"errors", "types", "extras", "files"},
     {"registry", "intervals"},
     {"metrics", "stats", "redact"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
-    {"loop"},
+    {"loop", "replay"},
     {"pipelines"},
     {"observe"},
     {"judge", "writing", "gate"},

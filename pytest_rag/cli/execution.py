@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
 from pytest_rag.judge import broken
+from pytest_rag.replay import Deck
 from pytest_rag.runner import Runner
 from pytest_rag.writing import told_of
 
@@ -23,6 +25,12 @@ if TYPE_CHECKING:
 __all__ = ["Execution"]
 
 
+def _recording(path: str, case: str) -> str:
+    """Return what to type to record a case of an evalset."""
+    only = f" --case {shlex.quote(case)}" if case else ""
+    return f"pytest-rag run {shlex.quote(path)}{only} --mode record"
+
+
 class Execution:
     """Runs evalsets one after the other.
 
@@ -33,6 +41,7 @@ class Execution:
 
     Attributes:
         held: What was decided of each evalset, once it is closed.
+        cassettes: What was recorded where, once it is closed, for the terminal.
     """
 
     def __init__(self, config: Config, judging: Judging, writer: RunWriter | None) -> None:
@@ -43,6 +52,8 @@ class Execution:
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
         self._runner = Runner(config)
+        self._deck = Deck(config.mode, _recording)
+        self.cassettes: list[str] = []
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -89,6 +100,17 @@ class Execution:
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
         finally:
             self._runner.close()
+            self.cassettes = list(self._saved(ended=ended))
+            self._deck.close()
+
+    def _saved(self, *, ended: bool) -> Iterator[str]:
+        """Merge what was recorded into the cassettes and yield what to say of each."""
+        for name, path in self._deck.paths.items():
+            runs = [(case.id, n) for case in self._declared[name].cases for n in range(case.repeat)]
+            whole = ended and all((name, *run) in self._results for run in runs)
+            said = self._deck.save(name, path, complete=whole)
+            if said is not None:
+                yield said
 
     def _results_of(self, evalset: EvalSet) -> Iterator[Result]:
         self._min_pass.update(((evalset.name, c.id), c.min_pass) for c in evalset.cases)
@@ -106,7 +128,8 @@ class Execution:
     def _build(self, evalset: EvalSet) -> Pipeline:
         if evalset.pipeline is None:
             raise no_pipeline()
-        return build_pipeline(evalset.pipeline, evalset, self._config, self._runner.loop)
+        loop = self._runner.loop
+        return build_pipeline(evalset.pipeline, evalset, self._config, loop, self._deck)
 
     def _keep(self, result: Result) -> None:
         if result.key not in self._results:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.config import Config
     from pytest_rag.records import Run
-    from pytest_rag.types import EvalSet
+    from pytest_rag.types import EvalSet, Mode
     from pytest_rag.writing import RunWriter
 
 __all__ = ["run"]
@@ -49,6 +49,12 @@ def run(
     update: Annotated[
         bool, typer.Option("--update", help="Accept what is measured as the baseline.")
     ] = False,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE", help="live, record the calls of models, or replay them without network."
+        ),
+    ] = "live",
     plan: Annotated[
         bool, typer.Option("--plan", help="Show cases, calls and estimated cost; run nothing.")
     ] = False,
@@ -60,7 +66,8 @@ def run(
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
 
-    settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
+    settings = config.load(find_root(Path.cwd()))
+    settings = settings.with_options(concurrency=concurrency, mode=_mode(mode))
     declared = {evalset.name: evalset for evalset in load_all(paths)}
     chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
     if plan:
@@ -71,8 +78,21 @@ def run(
     for evalset in chosen:
         bars.of(evalset.path, evalset.name)
     judging = Judging(declared=declared, bars=bars, update="all" if update else None)
-    options = {"concurrency": concurrency, "repeat": repeat, "tags": tag, "cases": case}
+    ran = {"concurrency": concurrency, "repeat": repeat, "mode": mode}
+    options = {**ran, "tags": tag, "cases": case}
     raise typer.Exit(_run(chosen, judging, settings, _open(out, options, settings), paths))
+
+
+def _mode(text: str) -> Mode:
+    from pytest_rag.errors import UsageError
+    from pytest_rag.registry import did_you_mean
+    from pytest_rag.types import MODES
+
+    found = next((mode for mode in MODES if mode == text), None)
+    if found is None:
+        hint = did_you_mean(text, MODES)
+        raise UsageError(f"--mode is live, record or replay, not {text!r}.{hint}")
+    return found
 
 
 def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
@@ -144,6 +164,7 @@ def _run(
     summary = verdict.summary_of(execution.results, evalsets, execution.held)
     again = verdict.command_again(paths, summary)
     say(lines(summary, width=width(), record=record, again=again))
+    say([(text, "dim") for text in execution.cassettes])
     if not ended:
         return _INTERRUPTED
     say((text, "bold") for text in write_all(list(execution.held.values())))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -23,6 +23,8 @@ class WordLlamaEmbedding(BaseEmbedding):
     Weights and tokenizer are in the ``wordllama`` wheel: no network, no key, the same vector for
     the same text every time.
     """
+
+    rag_record: ClassVar[bool] = False  # it computes here: a cassette has no need of it
 
     model_name: str = "wordllama"
     embed_batch_size: int = 256

@@ -47,6 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ):
         group.addoption(spelling, action="store_const", const=verb, dest="rag_update", help=words)
     group.addoption(
+        "--rag-mode",
+        metavar="MODE",
+        help="live (default), record the calls of models, or replay them without network or key",
+    )
+    group.addoption(
         "--rag-plan", action="store_true", help="show cases, calls and estimated cost; run nothing"
     )
 
@@ -58,7 +63,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if any(value for name, value in vars(config.option).items() if name.startswith("rag_")):
         from pytest_rag.plugin.settings import Settings
 
-        Settings.of(config)
+        if Settings.of(config).mode != "live":
+            session_of(config)  # keys are filled in and sockets refused from here on
     config.pluginmanager.register(_Listener(config), "rag-listener")
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
     from pytest_rag.records import Result
+    from pytest_rag.replay import Deck
     from pytest_rag.runner import Finish, Runner
     from pytest_rag.types import EvalSet
 
@@ -32,9 +35,10 @@ _AHEAD = 1000
 class EvalRun:
     """Starts the selected cases of an evalset together and hands each item its own results."""
 
-    def __init__(self, evalset: EvalSet, runner: Runner) -> None:
+    def __init__(self, evalset: EvalSet, runner: Runner, deck: Deck) -> None:
         self.evalset = evalset
         self.runner = runner
+        self.deck = deck
         self.pipeline: Pipeline | None = None
         self._target: object = None
         self._failure: Exception | None = None
@@ -52,9 +56,13 @@ class EvalRun:
         if isinstance(self._failure, UnusableFixtureError):
             return
         try:
-            target = request.getfixturevalue("rag_pipeline")
+            tape = self.deck.tape(self.evalset.name, self.evalset.path)
+            with nullcontext() if tape is None else tape.building():
+                target = request.getfixturevalue("rag_pipeline")
             if target is not self._target or self.pipeline is None:
-                self.pipeline = adapt(target, self.runner.config.document_key)
+                self.deck.built(tape, target)
+                made = adapt(target, self.runner.config.document_key)
+                self.pipeline = replace(made, tape=tape)
             self._target = target
             self._failure = None
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - the case's result
@@ -96,7 +104,11 @@ class EvalRun:
         if self.pipeline is None and self._failure is None and self.evalset.pipeline is not None:
             try:
                 self.pipeline = build_pipeline(
-                    self.evalset.pipeline, self.evalset, self.runner.config, self.runner.loop
+                    self.evalset.pipeline,
+                    self.evalset,
+                    self.runner.config,
+                    self.runner.loop,
+                    self.deck,
                 )
             except Exception as error:
                 self._failure = error

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_rag import records
-from pytest_rag.errors import BaselineError, ConfigError, UsageError
+from pytest_rag.errors import BaselineError, ConfigError, RecordError, UsageError
 from pytest_rag.records import Result
 from pytest_rag.writing import RunWriter, told_of
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
     from pytest_rag.plugin.settings import Settings
+    from pytest_rag.replay import Deck
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
 
@@ -46,6 +48,8 @@ class Collected:
         self.accepted: list[str] = []  # by Python tests
         self._held: dict[str, Held] = {}
         self._min_pass: dict[tuple[str, str], int] = {}
+        self._cut_short = False
+        self._tapes: dict[str, Path] = {}
 
     # --- where items run ---
 
@@ -70,13 +74,15 @@ class Collected:
 
             self._facts[evalset.name] = facts(evalset, pipeline, project)
 
-    def pack(self, results: Iterable[Result]) -> str:
+    def pack(self, results: Iterable[Result], deck: Deck) -> str:
         """Return results, and facts not yet sent, as the text a report carries."""
         results = list(results)
         new = {r.evalset for r in results} & (self._facts.keys() - self._packed)
         self._packed |= new
         facts = {name: self._facts[name] for name in new}
-        return records.dumps({"facts": facts, "results": [r.to_dict() for r in results]})
+        tapes = {name: str(path) for name, path in deck.paths.items()}
+        lines = [result.to_dict() for result in results]
+        return records.dumps({"facts": facts, "results": lines, "tapes": tapes})
 
     # --- where it is decided ---
 
@@ -84,6 +90,7 @@ class Collected:
         """Take in the facts a report carries and return its results."""
         message = json.loads(carried)
         self._facts.update(message["facts"])
+        self._tapes.update({name: Path(path) for name, path in message["tapes"].items()})
         return [Result.from_dict(line) for line in message["results"]]
 
     def keep(self, results: Iterable[Result]) -> None:
@@ -100,6 +107,7 @@ class Collected:
             return self._accept_figures()
         self._min_pass = self._needed()
         cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
+        self._cut_short = cut_short
         usable = self._judge(cut_short=cut_short)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
         if not usable:
@@ -109,6 +117,19 @@ class Collected:
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
         bad = any(held.bad for held in self._held.values())
         return pytest.ExitCode.TESTS_FAILED if bad or not measured else None
+
+    def save(self, deck: Deck) -> None:
+        """Merge what was recorded into the cassettes, and say so."""
+        for name, path in {**self._tapes, **deck.paths}.items():
+            evalset = self._known(name)
+            # Of a test file nobody knows how many questions it asks.
+            whole = evalset is not None and not self._cut_short and self._has_all(evalset)
+            try:
+                said = deck.save(name, path, complete=whole and self.settings.repeat is None)
+            except RecordError as error:
+                self._said.append((f"cassette: {error}", "bad"))
+            else:
+                self._said.extend([] if said is None else [(said, "dim")])
 
     def print(self, terminal: Any) -> None:
         """Print the summary of the run."""
@@ -221,9 +242,12 @@ class Collected:
 
     def _complete(self) -> bool:
         """Tell whether every case of every evalset met has a result."""
-        seen = {(evalset, case) for evalset, case, _ in self.results}
         known = [self._known(name) for name in {*self._evalsets, *self._facts}]
-        return all((e.name, case.id) in seen for e in known if e is not None for case in e.cases)
+        return all(self._has_all(evalset) for evalset in known if evalset is not None)
+
+    def _has_all(self, evalset: EvalSet) -> bool:
+        seen = {(of, case) for of, case, _ in self.results}
+        return all((evalset.name, case.id) in seen for case in evalset.cases)
 
     def _known(self, name: str) -> EvalSet | None:
         """Return an evalset; the controller of workers reads it again, for its limits."""

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pytest_rag.registry import did_you_mean
+from pytest_rag.types import MODES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.baseline.source import Bars
+    from pytest_rag.types import Mode
     from pytest_rag.verdict import Update
 
 __all__ = ["Settings"]
@@ -28,6 +32,7 @@ class Settings:
         plan: Show what would be run, and run nothing.
         bars: Where the baselines are that results are held against.
         update: Accept what is measured: ``new`` cases, ``all``, or nothing.
+        mode: Whether models are asked, asked and recorded, or replayed.
     """
 
     concurrency: int | None
@@ -36,6 +41,7 @@ class Settings:
     plan: bool
     bars: Bars
     update: Update | None
+    mode: Mode
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -59,6 +65,7 @@ class Settings:
             plan=plan,
             bars=_bars(config),
             update=_update(config),
+            mode=_mode(config.getoption("--rag-mode")),
         )
 
 
@@ -87,6 +94,14 @@ def _check(out: Path) -> None:
         check_target(out)
     except RecordError as error:
         raise pytest.UsageError(f"--rag-out: {error}") from None
+
+
+def _mode(text: str | None) -> Mode:
+    found = next((mode for mode in MODES if mode == (text or "live")), None)
+    if found is None:
+        hint = did_you_mean(text or "", MODES)
+        raise pytest.UsageError(f"--rag-mode is live, record or replay, not {text!r}.{hint}")
+    return found
 
 
 def _count(config: pytest.Config, option: str) -> int | None:
