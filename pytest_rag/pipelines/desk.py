@@ -10,7 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from contextvars import Context, ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pytest_rag.cache import Cache, Key
     from pytest_rag.pipelines.counting import Tally
     from pytest_rag.pipelines.identity import Identity
+    from pytest_rag.trace.nested import NestedTrace
 
 __all__ = ["Desk"]
 
@@ -47,6 +48,28 @@ class _Found:
     response: Any
     size: int
     is_fresh: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One question put to the engine."""
+
+    asked: Question
+    flight: Flight
+    lease: Lease
+    is_refresh: bool
+    seen: NestedTrace = field(default_factory=nested)
+    started: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """See what the engine does, and know what it was asked while it asks others."""
+        token = _leading.set(_leading.get() | {self.asked.key})
+        try:
+            with self.seen.inside():
+                yield
+        finally:
+            _leading.reset(token)
 
 
 class Desk:
@@ -150,53 +173,53 @@ class Desk:
         self, asked: Question, flight: Flight, lease: Lease, *, counted: str = "misses"
     ) -> Generator[Step, Any, Any]:
         """Ask the engine."""
-        engine, seen = asked.identity.engine, nested()
-        started = time.perf_counter()
+        engine = asked.identity.engine
+        run = _Run(asked=asked, flight=flight, lease=lease, is_refresh=counted == "refreshes")
         lease.keep(lambda: not flight.is_stalled(self._terms.lease_s))
         self._tally.add(**{counted: 1})
         try:
-            response = yield Ask(
+            sync, awaited = (
                 partial(engine.query, asked.bundle),
                 partial(engine.aquery, asked.bundle),
-                partial(_within, seen, asked.key),
             )
+            response = yield Ask(sync, awaited, run.inside)
         except BaseException:
             self._tally.add(errors=1)
-            self._cashier.bill(seen)
+            self._cashier.bill(run.seen)
             raise
-
-        def keep(finished: Any, *, stream: bool) -> None:
-            bill = self._cashier.bill(seen)
-            latency_ms = (time.perf_counter() - started) * 1000
-            body = self._cashier.keep(asked, finished, bill, latency_ms, stream=stream)
-            if counted == "refreshes":
-                self._tally.add(saved_usd=-(bill.cost_usd or 0.0))
-            self._flights.land(asked.key, flight, Landing(body=body))
-            lease.release()
-
         if hasattr(response, "response_gen"):
-            return self._streamed(asked, flight, lease, response, keep)
-        yield Do(partial(keep, response, stream=False), self._cache.blocking)
+            return self._streamed(run, response)
+        yield Do(partial(self._finish, run, response), self._cache.blocking)
         return response
 
-    def _streamed(
-        self, asked: Question, flight: Flight, lease: Lease, response: Any, keep: Any
-    ) -> Any:
+    def _finish(self, run: _Run, response: Any) -> None:
+        """Keep a whole answer and end its flight."""
+        bill = self._cashier.bill(run.seen)
+        latency_ms = (time.perf_counter() - run.started) * 1000
+        stream = run.flight.is_stream
+        body = self._cashier.keep(run.asked, response, bill, latency_ms, stream=stream)
+        if run.is_refresh:
+            self._tally.add(saved_usd=-(bill.cost_usd or 0.0))
+        self._flights.land(run.asked.key, run.flight, Landing(body=body))
+        run.lease.release()
+
+    def _streamed(self, run: _Run, response: Any) -> Any:
         """Keep a streamed answer when its last word has been read, and only then."""
-        flight.is_stream = True
 
         def moved() -> None:
-            flight.moved = time.monotonic()
+            run.flight.moved = time.monotonic()
 
         def ended(text: str | None, error: BaseException | None) -> None:
             if text is not None:
-                keep(_whole(response, text), stream=True)
+                self._finish(run, _whole(response, text))
                 return
+            self._cashier.bill(run.seen)
             self._tally.add(errors=int(isinstance(error, Exception)))
-            self._end(asked, flight, lease, error)
+            self._end(run.asked, run.flight, run.lease, error)
 
         moved()
-        return tee(response, Tee(moved, ended))
+        run.flight.is_stream = True
+        return tee(response, Tee(run.inside, moved, ended))
 
     def _renew(self, asked: Question) -> Generator[Step, Any, None]:
         """Make an answer anew while the old one is served."""
@@ -349,17 +372,6 @@ def _runs_here() -> bool:
     except RuntimeError:
         return False
     return True
-
-
-@contextmanager
-def _within(seen: Any, key: Key) -> Iterator[None]:
-    """See what the engine does, and know what it is asked while it asks others."""
-    token = _leading.set(_leading.get() | {key})
-    try:
-        with seen.inside():
-            yield
-    finally:
-        _leading.reset(token)
 
 
 @contextmanager

@@ -6,23 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
+    from contextlib import AbstractContextManager
 
 __all__ = ["Tee", "tee"]
 
 
 class Tee:
-    """What a stream said so far, and what to call when it ends.
+    """Takes down what a stream says, and whom to tell when it ends.
 
     Attributes:
-        text: Everything that was read.
+        within: Makes the context in which every piece is made.
     """
 
     def __init__(
-        self, on_piece: Callable[[], None], on_end: Callable[[str | None, Any], None]
+        self,
+        within: Callable[[], AbstractContextManager[None]],
+        on_piece: Callable[[], None],
+        on_end: Callable[[str | None, BaseException | None], None],
     ) -> None:
+        self.within = within
         self._pieces: list[str] = []
         self._on_piece = on_piece
-        self._on_end: Callable[[str | None, Any], None] | None = on_end
+        self._on_end: Callable[[str | None, BaseException | None], None] | None = on_end
 
     def add(self, piece: str) -> None:
         """Take down a piece."""
@@ -48,7 +53,8 @@ class _Sync:
 
     def __next__(self) -> str:
         try:
-            piece: str = next(self._source)
+            with self._tee.within():
+                piece: str = next(self._source)
         except StopIteration:
             self._tee.end(whole=True)
             raise
@@ -80,7 +86,8 @@ class _Async:
 
     async def __anext__(self) -> str:
         try:
-            piece: str = await anext(self._source)
+            with self._tee.within():
+                piece: str = await anext(self._source)
         except StopAsyncIteration:
             from pytest_rag.loop import in_thread
 

@@ -16,7 +16,8 @@ __all__ = ["Survey", "digest", "survey"]
 
 _HOMES = ("llama_index.", "llama_index_", "pytest_rag.")
 _NOT_CONFIG = re.compile(
-    r"callback_manager|rate_limiter|metadata_lock|id_|.*(?:_key|secret|password|headers|_client)"
+    r"callback_manager|rate_limiter|id_|.*(?:api|access|secret|subscription)_?key"
+    r"|.*(?:secret|password|headers|_client)|(?:api|auth|access|azure_ad|aws_session|hf)_token"
     # What people count in engines of their own, for tests and statistics.
     r"|(?:n_|num_)?(?:calls?|count(?:er)?|asked|queries|requests|hits|seen|times|log|history)"
     r"|.*_(?:calls|count|seen)",
@@ -129,6 +130,8 @@ class _Walk:
         if not ours and not isinstance(value, self._components):
             return name
         told = {k: self.describe(v) for k, v in self._settings(value, everything=ours)}
+        if "template_vars" in told:  # found with a set, so their order changes
+            told["template_vars"] = sorted(told["template_vars"])
         return {"class": name, **told}
 
     def _settings(self, value: Any, *, everything: bool) -> list[tuple[str, Any]]:
@@ -139,6 +142,8 @@ class _Walk:
             held = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
         else:
             held = {k: v for k, v in getattr(value, "__dict__", {}).items() if not _is_other(k)}
+        if "_node_ids" in held and _are_all(held["_node_ids"], held.get("_index")):
+            del held["_node_ids"]
         taken = None if everything else _taken(type(value))
         return [
             (k, v)
@@ -149,6 +154,12 @@ class _Walk:
 
 def _is_other(name: str) -> bool:
     return _NOT_CONFIG.fullmatch(name.lstrip("_")) is not None
+
+
+def _are_all(ids: Any, index: Any) -> bool:
+    """Tell whether a retriever's nodes are all of its index, and so no choice of anybody's."""
+    known = getattr(getattr(index, "index_struct", None), "nodes_dict", None)
+    return isinstance(known, dict) and set(ids or ()) == set(known.values())
 
 
 def _taken(kind: type) -> frozenset[str]:
