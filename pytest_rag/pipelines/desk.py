@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import dataclasses
 import logging
 import random
@@ -22,7 +23,7 @@ from pytest_rag.pipelines.flights import Flight, Flights, Landing, Lease
 from pytest_rag.pipelines.questions import Question, is_plain, key_for, normalise
 from pytest_rag.pipelines.semantic import SemanticIndex
 from pytest_rag.pipelines.steps import Ask, Do, Pause, Step, Wait, drive, drive_async
-from pytest_rag.pipelines.streams import Tee, tee
+from pytest_rag.pipelines.streams import Tee, aread_all, read_all, tee
 from pytest_rag.redact import redact
 from pytest_rag.trace import nested
 
@@ -178,11 +179,9 @@ class Desk:
         lease.keep(lambda: not flight.is_stalled(self._terms.lease_s))
         self._tally.add(**{counted: 1})
         try:
-            sync, awaited = (
-                partial(engine.query, asked.bundle),
-                partial(engine.aquery, asked.bundle),
-            )
-            response = yield Ask(sync, awaited, run.inside)
+            given = copy.copy(asked.bundle)  # a retriever may write an embedding into it
+            ways = partial(engine.query, given), partial(engine.aquery, given)
+            response = yield Ask(*ways, run.inside)
         except BaseException:
             self._tally.add(errors=1)
             self._cashier.bill(run.seen)
@@ -238,7 +237,7 @@ class Desk:
                 vector = yield from self._embed(asked)
                 asked = dataclasses.replace(asked, vector=vector)
             response = yield from self._compute(asked, flight, lease, counted="refreshes")
-            yield Ask(partial(_read_all, response), partial(_aread_all, response), _nothing)
+            yield Ask(partial(read_all, response), partial(aread_all, response), _nothing)
         except BaseException as error:
             self._flights.rest(asked.key, self._terms.lease_s)
             self._end(asked, flight, lease, error)
@@ -383,19 +382,3 @@ def _whole(response: Any, text: str) -> Any:
     from llama_index.core.base.response.schema import Response
 
     return Response(text, response.source_nodes, response.metadata)
-
-
-def _read_all(response: Any) -> None:
-    if hasattr(response, "response_gen"):
-        for _ in response.response_gen:
-            pass
-
-
-async def _aread_all(response: Any) -> None:
-    if not hasattr(response, "response_gen"):
-        return
-    if hasattr(response.response_gen, "__anext__"):
-        async for _ in response.response_gen:
-            pass
-    else:
-        _read_all(response)

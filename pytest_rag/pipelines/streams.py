@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractContextManager
 
-__all__ = ["Tee", "tee"]
+__all__ = ["Tee", "aread_all", "read_all", "tee"]
 
 
 class Tee:
@@ -118,3 +118,18 @@ def tee(response: Any, made: Tee) -> Any:
     wrapper = _Async if hasattr(source, "__anext__") or hasattr(source, "__aiter__") else _Sync
     response.response_gen = wrapper(source, made)
     return response
+
+
+def read_all(response: Any) -> None:
+    """Read a response to its end, if it is a stream."""
+    for _ in getattr(response, "response_gen", ()):
+        pass
+
+
+async def aread_all(response: Any) -> None:
+    """Read a response to its end, if it is a stream, of either kind."""
+    if hasattr(getattr(response, "response_gen", None), "__anext__"):
+        async for _ in response.response_gen:
+            pass
+    else:
+        read_all(response)
