@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
@@ -105,7 +106,7 @@ class CachedQueryEngine(BaseQueryEngine):
         self._identity.warn_if_unknown()
         self._tally = Tally(self.cache)
         self._desk = Desk(self.cache, terms, self._tally)
-        weakref.finalize(self, Tally.flush, self._tally)
+        weakref.finalize(self, _flush_quietly, self._tally)
 
     # --- what LlamaIndex calls ----------------------------------------------------------------
 
@@ -172,6 +173,13 @@ class CachedQueryEngine(BaseQueryEngine):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _flush_quietly(tally: Tally) -> None:
+    """Bring the counts to the cache at the very end, when nobody listens to warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        tally.flush()
 
 
 def _seconds(name: str, value: float | timedelta, *, least: float) -> float:

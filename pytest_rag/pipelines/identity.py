@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pytest_rag.cache import Key
+from pytest_rag.errors import ConfigError
 from pytest_rag.pipelines.survey import Survey, digest, survey
 
 __all__ = ["Fingerprint", "Identity"]
@@ -34,24 +36,29 @@ class Identity:
 
     Attributes:
         engine: Whose answers they are.
-        is_slow: Whether to read the corpus takes so long that an event loop should not do it.
     """
 
     def __init__(self, engine: Any, name: str | None, fingerprint: Fingerprint | None) -> None:
         self.engine = engine
+        if name is not None:
+            Key(namespace=name, digest="")  # which refuses what is no name
+        if not (fingerprint is None or isinstance(fingerprint, str) or callable(fingerprint)):
+            raise ConfigError(
+                f"fingerprint must be a text or a function that returns one, not {fingerprint!r}."
+            )
         self._name = name
         self._told = fingerprint if fingerprint is not None else _own_fingerprint(engine)
         self._seen = survey(engine)
         self._config = digest([name or self._seen.config, _filters(engine, 0)])
         self._probe: Any = None
-        self._read_again_at = 0.0
         self._namespace = ""
         self._superseded: list[str] = []
-        self.is_slow = False
+        self._corpus = _Reading(self._read_corpus)
+        self._prompts = _Reading(lambda: survey(engine.get_prompts()).config)
 
     def warn_if_unknown(self) -> None:
         """Say in the log if nothing tells a new corpus from the old one."""
-        if self._told is None and _corpus(self._seen) is None:
+        if self._corpus.value is None:
             logging.getLogger("pytest_rag").warning(
                 "The documents behind %s cannot be seen, so a new index does not empty the cache "
                 "before the answers' time to live is over: give fingerprint=….",
@@ -66,31 +73,58 @@ class Identity:
     def namespace(self) -> str:
         """Return the namespace of answers that are right for the engine as it is now."""
         probe = _probe(self._seen)
-        if probe != self._probe or time.monotonic() >= self._read_again_at:
-            self._probe = probe
-            self._read()
+        changed = probe != self._probe
+        self._probe = probe
+        read = [part.read(now=changed) for part in (self._corpus, self._prompts)]
+        if any(read):
+            self._name_anew()
         return self._namespace
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether to read the corpus takes so long that an event loop should not do it."""
+        return self._corpus.took > _SLOW_S
 
     def refresh(self) -> None:
         """Look through the engine anew at the next question."""
         self._seen = survey(self.engine)
         self._config = digest([self._name or self._seen.config, _filters(self.engine, 0)])
-        self._read_again_at = 0.0
+        self._probe = None
 
-    def _read(self) -> None:
-        started = time.perf_counter()
-        corpus = self._told() if callable(self._told) else self._told or _corpus(self._seen)
-        prompts = survey(self.engine.get_prompts()).config
-        head = self._name or type(self.engine).__name__
+    def _name_anew(self) -> None:
+        corpus = self._corpus.value
         known = "unknown" if corpus is None else digest(str(corpus))
-        namespace = f"answers/{head}/{digest([self._config, prompts])}/{known}"
+        head = self._name or type(self.engine).__name__
+        own = digest([self._config, self._prompts.value])
+        namespace = f"answers/{head}/{own}/{known}"
         if self._namespace not in ("", namespace):
             self._superseded.append(self._namespace)
         self._namespace = namespace
-        took = time.perf_counter() - started
-        self.is_slow = took > _SLOW_S
-        pause = 0.0 if took < _ALWAYS_S else min(_LONGEST_S, took * _SHARE)
-        self._read_again_at = time.monotonic() + pause
+
+    def _read_corpus(self) -> str | None:
+        told = self._told() if callable(self._told) else self._told
+        return _corpus(self._seen) if told is None else told
+
+
+class _Reading:
+    """Something that is read again, for no more than a fiftieth of the time."""
+
+    def __init__(self, source: Callable[[], Any]) -> None:
+        self.value: Any = None
+        self.took = 0.0
+        self._source = source
+        self._again_at = 0.0
+
+    def read(self, *, now: bool) -> bool:
+        """Read if it is time, or ``now``; True where something was read."""
+        started = time.monotonic()
+        if not now and started < self._again_at:
+            return False
+        self.value = self._source()
+        self.took = time.monotonic() - started
+        pause = 0.0 if self.took < _ALWAYS_S else min(_LONGEST_S, self.took * _SHARE)
+        self._again_at = time.monotonic() + pause
+        return True
 
 
 def _own_fingerprint(engine: Any) -> str | None:

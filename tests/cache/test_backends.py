@@ -12,8 +12,8 @@ import warnings
 
 import pytest
 import redis
-from conftest import MISSING, RedisServer
 
+from conftest import MISSING, RedisServer
 from pytest_rag.cache import Key, key_of, open_cache
 from pytest_rag.cache.envelope import CorruptEntryError, pack, unpack
 from pytest_rag.cache.memory import MemoryCache
@@ -166,11 +166,10 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path, kind):
         other.close()
     before = path.read_bytes()
     cache = SQLiteCache(path)
-    with pytest.warns(CacheWarning, match=r"precious\.db cannot be used") as said:
+    with pytest.warns(CacheWarning, match=r"precious\.db cannot be used"):
         cache.put(key_of("a", n=1), b"x")
-        assert cache.get(key_of("a", n=1)) is None
-        assert cache.lease(key_of("a", n=1), "me", 1)
-    assert len(said) == 1
+    assert cache.get(key_of("a", n=1)) is None
+    assert cache.lease(key_of("a", n=1), "me", 1)
     assert path.read_bytes() == before
     with pytest.raises(UsageError, match="cannot be used"):
         cache.check()
@@ -266,7 +265,7 @@ def test_a_wrong_name_is_told(url, said):
 
 def test_a_folder_is_no_database(tmp_path):
     """The message names a file in it."""
-    with pytest.raises(ConfigError, match="is a folder. Name a file"):
+    with pytest.raises(ConfigError, match=r"is a folder\. Name a file"):
         open_cache(f"sqlite:{tmp_path}")
 
 
@@ -322,7 +321,7 @@ def test_redis_speaks_tls(tmp_path):
         assert cache.get(key_of("a", n=1)) == b"over TLS"
         cache.close()
         stranger = open_cache(url)
-        with pytest.raises(UsageError, match="(?i)certificate"):
+        with pytest.raises(UsageError, match=r"(?i)certificate"):
             stranger.check()
         stranger.close()
     finally:
