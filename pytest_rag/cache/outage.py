@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
@@ -70,9 +71,14 @@ class Outage:
             self._again_at = time.monotonic() + self._pause_s
             first, self._warned = not self._warned, True
         if first:
-            warnings.warn(
-                f"The cache {self._name} cannot be used: {redact(message_of(error))} "
-                "Everything is computed anew until it can; this is said once.",
-                CacheWarning,
-                stacklevel=2,
-            )
+            self._warn(error)
+
+    def _warn(self, error: Exception) -> None:
+        text = (
+            f"The cache {self._name} cannot be used: {redact(message_of(error))} "
+            "Everything is computed anew until it can; this is said once."
+        )
+        try:
+            warnings.warn(text, CacheWarning, stacklevel=4)
+        except CacheWarning:  # made an error, which no question is to fail for
+            logging.getLogger("pytest_rag").warning(text)

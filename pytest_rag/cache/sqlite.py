@@ -249,13 +249,15 @@ def _connect(path: Path, timeout_s: float) -> sqlite3.Connection:
 
 def _is_new(db: sqlite3.Connection, path: Path) -> bool:
     """Tell whether the schema must be made; refuse what is no cache of ours."""
+    db.execute("BEGIN")  # so that nobody makes it between two of these
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
+    (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
+    db.execute("COMMIT")
     if application == _APPLICATION:
         if version != _VERSION:
             raise sqlite3.DatabaseError(f"{path} was made by another version of pytest-rag.")
         return False
-    (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_schema").fetchone()
     if application or tables:
         raise sqlite3.DatabaseError(f"{path} is a database of another program; name another file.")
     return True

@@ -186,7 +186,7 @@ class Desk:
             self._tally.add(errors=1)
             self._cashier.bill(run.seen)
             raise
-        if hasattr(response, "response_gen"):
+        if getattr(response, "response_gen", None) is not None:
             return self._streamed(run, response)
         yield Do(partial(self._finish, run, response), self._cache.blocking)
         return response

@@ -122,7 +122,7 @@ def tee(response: Any, made: Tee) -> Any:
 
 def read_all(response: Any) -> None:
     """Read a response to its end, if it is a stream."""
-    for _ in getattr(response, "response_gen", ()):
+    for _ in getattr(response, "response_gen", None) or ():
         pass
 
 

@@ -38,11 +38,11 @@ def ask(engine, query=QUERY, *, how="sync"):
     """Ask in one of two ways and read a stream to its end; return the response."""
     if how == "sync":
         response = engine.query(query)
-        return response.get_response() if hasattr(response, "response_gen") else response
+        return response.get_response() if "Streaming" in type(response).__name__ else response
 
     async def go():
         response = await engine.aquery(query)
-        return await response.get_response() if hasattr(response, "response_gen") else response
+        return await response.get_response() if "Async" in type(response).__name__ else response
 
     return asyncio.run(go())
 
