@@ -168,9 +168,10 @@ def _check(body: dict[str, Any]) -> None:
 
 
 def _told(body: dict[str, Any]) -> dict[str, Any]:
-    names = ("query", "latency_ms", "cost_usd", "cost_reason", "calls")
+    names = ("query", "latency_ms", "cost_usd", "cost_reason")
+    calls = [{**call, "origin": "cache"} for call in body["calls"]]
     made = datetime.fromtimestamp(body["made"], UTC).isoformat(timespec="seconds")
-    return {**{name: body[name] for name in names}, "made": made}
+    return {**{name: body[name] for name in names}, "calls": calls, "made": made}
 
 
 def _node_of(body: Any) -> Any:
