@@ -20,12 +20,14 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_rag.evalset import load as load_evalset
+    from pytest_rag.pipelines.cached import CachedQueryEngine
     from pytest_rag.pipelines.local import LocalPipeline
     from pytest_rag.records import Result, Run
     from pytest_rag.records import read as read_run
     from pytest_rag.types import Case, EvalSet, Metric, Observation, Retrieved, Score
 
 __all__ = [
+    "CachedQueryEngine",
     "Case",
     "Config",
     "ConfigError",
@@ -59,6 +61,7 @@ _HOMES = {
         "UsageError",
     ),
     "evalset": ("load_evalset",),
+    "pipelines.cached": ("CachedQueryEngine",),
     "pipelines.local": ("LocalPipeline",),
     "records": ("Result", "Run", "read_run"),
     "types": ("Case", "EvalSet", "Metric", "Observation", "Retrieved", "Score"),

@@ -48,6 +48,7 @@ class Config:
         metrics: Computed for every case that carries what they need, beside those a limit names.
         prices: Overrides by model name.
         mode: Whether models are asked, asked and recorded, or replayed; of the command line.
+        cache: ``off``, or the name or URL of a cache.
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -56,6 +57,7 @@ class Config:
     metrics: tuple[str, ...] = DEFAULT_METRICS
     prices: Mapping[str, Price] = field(default_factory=dict)
     mode: Mode = "live"
+    cache: str = "off"
 
     def with_options(self, **options: Any) -> Config:
         """Return a copy in which every option that is not None has its way."""
@@ -94,6 +96,15 @@ def _text(key: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise _wrong(key, value, "a text")
     return value
+
+
+def _cache(key: str, value: object) -> str:
+    from pytest_rag.cache import check_url
+
+    text = _text(key, value)
+    if text != "off":
+        check_url(text)
+    return text
 
 
 def positive_int(key: str, value: object) -> int:
@@ -145,4 +156,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "concurrency": positive_int,
     "metrics": _metrics,
     "prices": _prices,
+    "cache": _cache,
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["redact"]
+__all__ = ["holds_secret", "redact"]
 
 _MARK = "[redacted]"
 _PATTERNS = (
@@ -37,6 +37,11 @@ def redact(value: Any) -> Any:
     """
     secrets = _secrets()
     return _redact(value, secrets) if _suspect(value, secrets) else value
+
+
+def holds_secret(text: str) -> bool:
+    """Tell whether a text holds the value of an environment variable that names a secret."""
+    return any(secret in text for secret in _secrets())
 
 
 def _suspect(value: Any, secrets: Sequence[str]) -> bool:

@@ -26,6 +26,7 @@ LAYERS = (
     {"errors", "types", "extras", "files"},
     {"registry", "intervals"},
     {"metrics", "stats", "redact"},
+    {"cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
     {"loop", "replay"},

@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_rag import __version__
+from pytest_rag.cli.cache import cache
 from pytest_rag.cli.doctor import doctor
 from pytest_rag.cli.init import init
 from pytest_rag.cli.run import run
@@ -60,6 +61,7 @@ def _options(
 
 for command in (init, run, schema, doctor):
     app.command()(command)
+app.add_typer(cache)
 
 
 def main() -> None:

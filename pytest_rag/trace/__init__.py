@@ -18,7 +18,9 @@ from pytest_rag.trace.model import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Trace", "trace", "untraced"]
+    from pytest_rag.trace.nested import NestedTrace
+
+__all__ = ["Trace", "nested", "trace", "untraced"]
 
 
 @functools.cache
@@ -59,3 +61,14 @@ def untraced() -> Iterator[None]:
     """Keep what runs inside out of every trace, as when a pipeline is being built."""
     with HUB.ignoring():
         yield
+
+
+def nested() -> NestedTrace:
+    """Open a trace of one part of what runs here; whoever opened it closes it.
+
+    What it sees, the trace around it sees too, where there is one.
+    """
+    from pytest_rag.trace.nested import NestedTrace
+
+    _install()
+    return NestedTrace(HUB.current())

@@ -30,23 +30,49 @@ class Hub:
 
     def __init__(self) -> None:
         self._active: set[Trace] = set()
+        self._adopting: set[Trace] = set()
         self._owner: dict[str, Trace] = {}
         self._lock = threading.Lock()
 
     @contextmanager
     def owning(self, trace: Trace) -> Iterator[None]:
         """Let spans opened inside belong to ``trace``; forget them and it at the end."""
+        self.open(trace, adopts=True)
+        try:
+            with self.inside(trace):
+                yield
+        finally:
+            self.close(trace)
+
+    @contextmanager
+    def inside(self, trace: Trace) -> Iterator[None]:
+        """Let spans opened inside belong to an open trace."""
         token = _current.set(trace)
-        with self._lock:
-            self._active.add(trace)
         try:
             yield
         finally:
             _current.reset(token)
-            with self._lock:
-                self._active.discard(trace)
-            for span_id in trace.span_ids():
-                self._owner.pop(span_id, None)
+
+    def open(self, trace: Trace, *, adopts: bool) -> None:
+        """Take in a trace; one that ``adopts`` is given spans of threads without context."""
+        with self._lock:
+            self._active.add(trace)
+            if adopts:
+                self._adopting.add(trace)
+
+    def close(self, trace: Trace) -> None:
+        """Forget a trace and its spans."""
+        with self._lock:
+            self._active.discard(trace)
+            self._adopting.discard(trace)
+        for span_id in trace.span_ids():
+            if self._owner.get(span_id) is trace:
+                del self._owner[span_id]
+
+    def current(self) -> Trace | None:
+        """Return the open trace that a span opened here would belong to, or None."""
+        found = _current.get()
+        return found if found in self._active else None
 
     @contextmanager
     def ignoring(self) -> Iterator[None]:
@@ -77,7 +103,7 @@ class Hub:
         if threading.current_thread() is threading.main_thread():
             return None
         with self._lock:
-            active = list(self._active)
+            active = list(self._adopting)
         if len(active) == 1:
             return active[0]
         for trace in active:

@@ -1,0 +1,69 @@
+"""The trace of a part of a run, which may go on after the call that began it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.trace.hub import HUB
+from pytest_rag.trace.model import Trace
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+
+    from pytest_rag.types import Stage
+
+__all__ = ["NestedTrace"]
+
+
+class NestedTrace(Trace):
+    """Sees what is opened `inside` it until it is closed, and hands all of it on.
+
+    Spans of threads without context are none of its own: it cannot know whose they are.
+    """
+
+    def __init__(self, around: Trace | None) -> None:
+        super().__init__()
+        self._around = around
+        HUB.open(self, adopts=False)
+
+    def inside(self) -> AbstractContextManager[None]:
+        """Let spans opened inside belong to this trace, also when they end later."""
+        return HUB.inside(self)
+
+    def close(self) -> None:
+        """Stop the clock and see nothing more."""
+        self.end()
+        HUB.close(self)
+
+    def spoil(self, error: Exception) -> None:
+        """Refuse this trace and the one around it."""
+        super().spoil(error)
+        if self._around is not None:
+            self._around.spoil(error)
+
+    def enter(
+        self, span_id: str, parent_id: str | None, stage: Stage | None, given: Any = None
+    ) -> None:
+        """Note that a span opened."""
+        super().enter(span_id, parent_id, stage, given)
+        if self._around is not None:
+            self._around.enter(span_id, parent_id, stage, given)
+
+    def leave(self, span_id: str, result: Any = None) -> None:
+        """Note that a span ended."""
+        super().leave(span_id, result)
+        if self._around is not None:
+            self._around.leave(span_id, result)
+
+    def start_call(self, span_id: str | None, stage: Stage, model: str) -> None:
+        """Note that a model was called."""
+        super().start_call(span_id, stage, model)
+        if self._around is not None:
+            self._around.start_call(span_id, stage, model)
+
+    def end_call(self, span_id: str | None, response: Any, texts: Sequence[str] = ()) -> None:
+        """Note a model's answer."""
+        super().end_call(span_id, response, texts)
+        if self._around is not None:
+            self._around.end_call(span_id, response, texts)
