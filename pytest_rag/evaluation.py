@@ -19,6 +19,7 @@ from pytest_rag.pipelines.factory import build, key_missing
 if TYPE_CHECKING:
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
+    from pytest_rag.pipelines.stages import StageCache
     from pytest_rag.replay import Deck
     from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec
 
@@ -27,8 +28,25 @@ __all__ = [
     "facts",
     "jobs_of",
     "no_pipeline",
+    "stage_cache",
     "with_repeat",
 ]
+
+
+def stage_cache(config: Config) -> StageCache | None:
+    """Return what answers calls of models out of earlier runs; None where that is off.
+
+    Raises:
+        UsageError: if the cache cannot be used.
+    """
+    if config.cache == "off":
+        return None
+    from pytest_rag.cache import open_cache
+    from pytest_rag.pipelines.stages import StageCache
+
+    cache = open_cache(config.cache, config.root)
+    cache.check()
+    return StageCache(cache)
 
 
 def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Timing,
     )
 
-__all__ = ["Job", "broken", "judge"]
+__all__ = ["Job", "broken", "fingerprint_of", "judge"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +85,13 @@ def _result(job: Job, *, outcome: Outcome, **found: Any) -> Result:
         case=job.case.id,
         repeat=job.repeat,
         outcome=outcome,
-        fingerprint=_fingerprint(job.case),
+        fingerprint=fingerprint_of(job.case),
         min_pass=job.case.min_pass / job.case.repeat,
         **redact(texts),
     )
 
 
-def _fingerprint(case: Case) -> str:
+def fingerprint_of(case: Case) -> str:
     """Return what tells a case from one of the same id that asks or wants something else."""
     asked = (case.query, case.answers, case.answerable, sorted(case.filters.items()))
     return sha256(repr(asked).encode("utf-8", "surrogatepass")).hexdigest()[:8]

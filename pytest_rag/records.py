@@ -250,6 +250,8 @@ def read(path: Path) -> Run:
                 )
             result = Result.from_dict(line)
             results[result.key] = result
+        elif line["kind"] == "evalset":  # until the header is complete, at the end
+            head["evalsets"].setdefault(line["name"], line["facts"])
         elif line["kind"] == "footer":
             foot = line
     return Run(header=head, results=tuple(results.values()), footer=foot)

@@ -72,6 +72,7 @@ class RunWriter:
         self.head = head
         self.verdicts: dict[str, Any] = {}
         self._results: dict[tuple[str, str, int], Result] = {}
+        self._noted: set[str] = set()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.kept: Path | None = None
         if self.path.exists() and not _is_finished(self.path) and not is_locked(self.path):
@@ -85,6 +86,12 @@ class RunWriter:
         """Append a result; a later one of the same case and repeat takes its place."""
         self._results[result.key] = result
         self._line(result.to_dict())
+
+    def note(self, evalset: str, facts: Mapping[str, Any]) -> None:
+        """Write what the header will say of an evalset, for whoever reads a run that was killed."""
+        if evalset not in self._noted:
+            self._noted.add(evalset)
+            self._line({"kind": "evalset", "name": evalset, "facts": facts})
 
     def close(self, *, complete: bool, cut_short: bool = False) -> Path:
         """Write the footer, put everything in its place and return where that is.

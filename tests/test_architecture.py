@@ -33,7 +33,7 @@ LAYERS = (
     {"pipelines"},
     {"observe"},
     {"judge", "writing", "gate"},
-    {"evaluation", "runner", "baseline"},
+    {"evaluation", "runner", "baseline", "resume"},
     {"changes"},
     {"compare"},
     {"verdict"},

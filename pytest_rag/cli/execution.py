@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
+from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline, stage_cache
 from pytest_rag.judge import broken
 from pytest_rag.replay import Deck
+from pytest_rag.resume import told_of_resumed
 from pytest_rag.runner import Runner
 from pytest_rag.writing import told_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
+    from pytest_rag.resume import Resumed
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
     from pytest_rag.writing import RunWriter
@@ -38,13 +40,20 @@ class Execution:
         config: Of the project.
         judging: What results are held against.
         writer: Of the run record, or None.
+        resumed: Results of an earlier run that are taken over, or None.
 
     Attributes:
         held: What was decided of each evalset, once it is closed.
-        cassettes: What was recorded where, once it is closed, for the terminal.
+        said: What else there is to say once it is closed, for the terminal.
     """
 
-    def __init__(self, config: Config, judging: Judging, writer: RunWriter | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        judging: Judging,
+        writer: RunWriter | None,
+        resumed: Resumed | None = None,
+    ) -> None:
         self.held: dict[str, Held] = {}
         self._config = config
         self._judging = judging
@@ -52,8 +61,9 @@ class Execution:
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
         self._runner = Runner(config)
-        self._deck = Deck(config.mode, _recording)
-        self.cassettes: list[str] = []
+        self._deck = Deck(config.mode, _recording, lambda: stage_cache(config))
+        self._resumed = resumed
+        self.said: list[str] = []
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -100,7 +110,11 @@ class Execution:
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
         finally:
             self._runner.close()
-            self.cassettes = list(self._saved(ended=ended))
+            self.said = [
+                *self._saved(ended=ended),
+                *self._deck.notes(),
+                *told_of_resumed(self._resumed),
+            ]
             self._deck.close()
 
     def _saved(self, *, ended: bool) -> Iterator[str]:
@@ -122,7 +136,15 @@ class Execution:
             yield from (broken(job, error, self._config) for job in jobs)
             return
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
-        for future in self._runner.start(pipeline, jobs):
+        left = []
+        now = self._facts[evalset.name]["fingerprint"]
+        for job in jobs:
+            known = None if self._resumed is None else self._resumed.take(job, now)
+            if known is None:
+                left.append(job)
+            else:
+                yield known
+        for future in self._runner.start(pipeline, left):
             yield self._runner.result(future)
 
     def _build(self, evalset: EvalSet) -> Pipeline:
@@ -134,6 +156,7 @@ class Execution:
     def _keep(self, result: Result) -> None:
         if result.key not in self._results:
             if self._writer is not None:
+                self._writer.note(result.evalset, self._facts[result.evalset])
                 self._writer.add(result)
             self._results[result.key] = result
 

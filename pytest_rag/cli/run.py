@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.config import Config
     from pytest_rag.records import Run
+    from pytest_rag.resume import Resumed
     from pytest_rag.types import EvalSet, Mode
     from pytest_rag.writing import RunWriter
 
@@ -49,6 +50,17 @@ def run(
     update: Annotated[
         bool, typer.Option("--update", help="Accept what is measured as the baseline.")
     ] = False,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CACHE",
+            help="Answer calls of models out of earlier runs: off, memory, sqlite, …",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN.jsonl", help="Take over what this record holds; run the rest."),
+    ] = None,
     mode: Annotated[
         str,
         typer.Option(
@@ -65,9 +77,11 @@ def run(
     from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
+    from pytest_rag.resume import Resumed
 
     settings = config.load(find_root(Path.cwd()))
-    settings = settings.with_options(concurrency=concurrency, mode=_mode(mode))
+    settings = settings.with_options(concurrency=concurrency, mode=_mode(mode), cache=_cache(cache))
+    resumed = None if resume is None else Resumed.of(resume)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
     chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
     if plan:
@@ -80,7 +94,15 @@ def run(
     judging = Judging(declared=declared, bars=bars, update="all" if update else None)
     ran = {"concurrency": concurrency, "repeat": repeat, "mode": mode}
     options = {**ran, "tags": tag, "cases": case}
-    raise typer.Exit(_run(chosen, judging, settings, _open(out, options, settings), paths))
+    raise typer.Exit(_run(chosen, judging, settings, _open(out, options, settings), paths, resumed))
+
+
+def _cache(text: str | None) -> str | None:
+    if text is not None and text != "off":
+        from pytest_rag.cache import check_url
+
+        check_url(text)
+    return text
 
 
 def _mode(text: str) -> Mode:
@@ -144,6 +166,7 @@ def _run(
     settings: Config,
     writer: RunWriter | None,
     paths: Sequence[Path],
+    resumed: Resumed | None,
 ) -> int:
     """Run everything, tell how it went, and return the exit status."""
     from pytest_rag.cli import verdict
@@ -152,7 +175,7 @@ def _run(
     from pytest_rag.report.text import lines
     from pytest_rag.verdict import write_all
 
-    execution = Execution(settings, judging, writer)
+    execution = Execution(settings, judging, writer, resumed)
     ended, record = False, None
     try:
         with progress(sum(case.repeat for each in evalsets for case in each.cases)) as advance:
@@ -164,7 +187,7 @@ def _run(
     summary = verdict.summary_of(execution.results, evalsets, execution.held)
     again = verdict.command_again(paths, summary)
     say(lines(summary, width=width(), record=record, again=again))
-    say([(text, "dim") for text in execution.cassettes])
+    say([(text, "dim") for text in execution.said])
     if not ended:
         return _INTERRUPTED
     say((text, "bold") for text in write_all(list(execution.held.values())))

@@ -47,6 +47,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ):
         group.addoption(spelling, action="store_const", const=verb, dest="rag_update", help=words)
     group.addoption(
+        "--rag-cache",
+        metavar="CACHE",
+        help="answer calls of models out of earlier runs: off (default), memory, sqlite, redis://…",
+    )
+    group.addoption(
+        "--rag-resume",
+        metavar="RUN.jsonl",
+        help="take over what this run record holds, and run only the rest",
+    )
+    group.addoption(
         "--rag-mode",
         metavar="MODE",
         help="live (default), record the calls of models, or replay them without network or key",

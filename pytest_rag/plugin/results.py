@@ -13,6 +13,7 @@ import pytest
 from pytest_rag import records
 from pytest_rag.errors import BaselineError, ConfigError, RecordError, UsageError
 from pytest_rag.records import Result
+from pytest_rag.resume import told_of_resumed
 from pytest_rag.writing import RunWriter, told_of
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ class Collected:
             self.results[result.key] = result
             writer = self._open()
             if writer is not None:
+                if result.evalset in self._facts:
+                    writer.note(result.evalset, self._facts[result.evalset])
                 writer.add(result)
 
     def finish(self, session: pytest.Session) -> int | None:
@@ -130,6 +133,8 @@ class Collected:
                 self._said.append((f"cassette: {error}", "bad"))
             else:
                 self._said.extend([] if said is None else [(said, "dim")])
+        notes = [*deck.notes(), *told_of_resumed(self.settings.resume)]
+        self._said.extend((note, "dim") for note in notes)
 
     def print(self, terminal: Any) -> None:
         """Print the summary of the run."""

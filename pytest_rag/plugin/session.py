@@ -11,6 +11,7 @@ import pytest
 
 from pytest_rag import config as configuration
 from pytest_rag.errors import ConfigError
+from pytest_rag.evaluation import stage_cache
 from pytest_rag.plugin.accepting import ACCEPTED
 from pytest_rag.plugin.asking import RAG
 from pytest_rag.plugin.collect import CaseFailure, RagItem
@@ -46,7 +47,8 @@ class RagSession:
         self._process = os.getpid()
         self.pipeline_scope = "function"
         self.collected = Collected(config, self.settings)
-        self.deck = Deck("live" if self.settings.plan else self.settings.mode, _recording)
+        mode = "live" if self.settings.plan else self.settings.mode
+        self.deck = Deck(mode, _recording, lambda: stage_cache(self.project))
         self._runs: dict[Path, EvalRun] = {}
         self._runner: Runner | None = None
         self._project: Config | None = None
@@ -73,7 +75,9 @@ class RagSession:
         if self._project is None:
             loaded = configuration.load(self.config.rootpath)
             self._project = loaded.with_options(
-                concurrency=self.settings.concurrency, mode=self.settings.mode
+                concurrency=self.settings.concurrency,
+                mode=self.settings.mode,
+                cache=self.settings.cache,
             )
         return self._project
 
@@ -115,7 +119,9 @@ class RagSession:
         runner = self._runner or self.runner(request.getfixturevalue("rag_config"))
         run = self._runs.get(item.evalset.path)
         if run is None:
-            run = self._runs[item.evalset.path] = EvalRun(item.evalset, runner, self.deck)
+            run = self._runs[item.evalset.path] = EvalRun(
+                item.evalset, runner, self.deck, self.settings.resume
+            )
         if item.evalset.pipeline is None:
             run.use_fixture(request, lambda: self.pipeline_scope)
         try:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.baseline.source import Bars
+    from pytest_rag.resume import Resumed
     from pytest_rag.types import Mode
     from pytest_rag.verdict import Update
 
@@ -33,6 +34,8 @@ class Settings:
         bars: Where the baselines are that results are held against.
         update: Accept what is measured: ``new`` cases, ``all``, or nothing.
         mode: Whether models are asked, asked and recorded, or replayed.
+        cache: Out of what calls are answered, or None for what is configured.
+        resume: The run record whose results are taken over, or None.
     """
 
     concurrency: int | None
@@ -42,6 +45,8 @@ class Settings:
     bars: Bars
     update: Update | None
     mode: Mode
+    cache: str | None
+    resume: Resumed | None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -66,6 +71,8 @@ class Settings:
             bars=_bars(config),
             update=_update(config),
             mode=_mode(config.getoption("--rag-mode")),
+            cache=_cache(config.getoption("--rag-cache")),
+            resume=_resume(config),
         )
 
 
@@ -94,6 +101,31 @@ def _check(out: Path) -> None:
         check_target(out)
     except RecordError as error:
         raise pytest.UsageError(f"--rag-out: {error}") from None
+
+
+def _cache(text: str | None) -> str | None:
+    if text is not None and text != "off":
+        from pytest_rag.cache import check_url
+        from pytest_rag.errors import UsageError
+
+        try:
+            check_url(text)
+        except UsageError as error:
+            raise pytest.UsageError(f"--rag-cache: {error}") from None
+    return text
+
+
+def _resume(config: pytest.Config) -> Resumed | None:
+    text = config.getoption("--rag-resume")
+    if text is None:
+        return None
+    from pytest_rag.errors import RecordError
+    from pytest_rag.resume import Resumed
+
+    try:
+        return Resumed.of(config.invocation_params.dir / text)
+    except RecordError as error:
+        raise pytest.UsageError(f"--rag-resume: {error}") from None
 
 
 def _mode(text: str | None) -> Mode:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -26,13 +27,20 @@ class Deck:
     Args:
         mode: ``live`` lets everything pass.
         command: Returns what to type to record, of an evalset's path and a case's id.
+        cache: Makes, when it is first needed, what answers in live mode out of earlier runs.
 
     Attributes:
         paths: The file of every evalset that has a tape, by name.
     """
 
-    def __init__(self, mode: Mode, command: Callable[[str, str], str]) -> None:
+    def __init__(
+        self,
+        mode: Mode,
+        command: Callable[[str, str], str],
+        cache: Callable[[], Source | None] | None = None,
+    ) -> None:
         self.mode: Mode = mode
+        self._cache = functools.cache(cache) if mode == "live" and cache is not None else None
         self._command = command
         self._since = time.time()
         self._undo = ExitStack()
@@ -53,7 +61,7 @@ class Deck:
             name: Of the evalset.
             path: Its file.
         """
-        if self.mode == "live":
+        if self.mode == "live" and (self._cache is None or self._cache() is None):
             return None
         self._hook()
         self.paths[name] = path
@@ -95,6 +103,15 @@ class Deck:
         many = f"{calls} call{'' if calls == 1 else 's'}"
         return None if calls is None else f"cassette: {where} ({many})"
 
+    def notes(self) -> list[str]:
+        """Return what the cache has to say at the end of a run."""
+        known = None if self._cache is None or not self._tapes else self._cache()
+        untold = sorted(getattr(known, "untold", ()))
+        return [
+            f"not cached: the calls of {name}, whose configuration cannot be told"
+            for name in untold
+        ]
+
     def let_go(self) -> None:
         """Close the journals, so that they can be merged."""
         from pytest_rag.replay.sources import Recorder
@@ -120,6 +137,9 @@ class Deck:
     def _source(self, name: str, path: Path, where: Path) -> Source:
         from pytest_rag.replay.sources import Player, Recorder
 
+        known = None if self._cache is None else self._cache()
+        if known is not None:
+            return known
         if self.mode == "record":
             return Recorder(where, name)
         return Player(where, partial(self._command, _shown(path)))

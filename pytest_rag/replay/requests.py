@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -55,11 +55,13 @@ class Request:
         kind: Of call.
         model: Its name, or its class's where it has none.
         body: Messages, prompt or text, and the parameters that matter.
+        component: LlamaIndex's object that is asked.
     """
 
     kind: Kind
     model: str
     body: Mapping[str, Any]
+    component: Any = field(repr=False, compare=False)
 
     @cached_property
     def text(self) -> str:
@@ -85,13 +87,13 @@ def of_llm(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) -> Requ
     said = asked if isinstance(asked, str) else [_message(message) for message in asked]
     kept = {k: v for k, v in options.items() if k not in _TRANSPORT and v not in (None, False)}
     body = {name: said, "options": plain(kept), "parameters": _parameters(llm)}
-    return Request(kind, _model(llm), redact({k: v for k, v in body.items() if v}))
+    return Request(kind, _model(llm), redact({k: v for k, v in body.items() if v}), llm)
 
 
 def of_embedding(kind: Kind, model: Any, text: str) -> Request:
     """Return the request of one text to an embedding model."""
     body = {"text": text, "parameters": _parameters(model)}
-    return Request(kind, _model(model), redact({k: v for k, v in body.items() if v != {}}))
+    return Request(kind, _model(model), redact({k: v for k, v in body.items() if v != {}}), model)
 
 
 def _message(message: Any) -> Any:

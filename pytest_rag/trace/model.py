@@ -196,7 +196,7 @@ class Trace:
         if call is None:
             return
         if call.mark is None:
-            call.mark = mark
+            call.mark = replace(mark)
         else:
             call.mark.add(mark)
 
