@@ -88,7 +88,7 @@ def _held(known: Result, job: Job) -> bool:
     """Tell whether a result was held to the limits that the case has now."""
     limits = {(limit.metric, limit.min, limit.max) for limit in job.case.checks}
     checked = {(check["metric"], check["min"], check["max"]) for check in known.checks}
-    measured = {name for name in known.scores}
+    measured = set(known.scores)
     wanted = {metric.name for metric, _ in job.metrics}
     return limits <= checked and wanted <= measured
 

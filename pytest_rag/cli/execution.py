@@ -110,11 +110,8 @@ class Execution:
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
         finally:
             self._runner.close()
-            self.said = [
-                *self._saved(ended=ended),
-                *self._deck.notes(),
-                *told_of_resumed(self._resumed),
-            ]
+            notes = (*self._deck.notes(), *told_of_resumed(self._resumed))
+            self.said = [*self._saved(ended=ended), *notes]
             self._deck.close()
 
     def _saved(self, *, ended: bool) -> Iterator[str]:
