@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_rag.evalset import load as load_evalset
     from pytest_rag.pipelines.cached import CachedQueryEngine
     from pytest_rag.pipelines.local import LocalPipeline
+    from pytest_rag.pipelines.tracked import track
     from pytest_rag.records import Result, Run
     from pytest_rag.records import read as read_run
     from pytest_rag.types import Case, EvalSet, Metric, Observation, Retrieved, Score
@@ -46,6 +47,7 @@ __all__ = [
     "UsageError",
     "load_evalset",
     "read_run",
+    "track",
 ]
 
 __version__ = "0.1.0"
@@ -63,6 +65,7 @@ _HOMES = {
     "evalset": ("load_evalset",),
     "pipelines.cached": ("CachedQueryEngine",),
     "pipelines.local": ("LocalPipeline",),
+    "pipelines.tracked": ("track",),
     "records": ("Result", "Run", "read_run"),
     "types": ("Case", "EvalSet", "Metric", "Observation", "Retrieved", "Score"),
 }

@@ -10,7 +10,7 @@ from pytest_rag import metrics
 from pytest_rag.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from numpy import float64
     from numpy.typing import NDArray
@@ -20,12 +20,22 @@ if TYPE_CHECKING:
     Floats = NDArray[float64]
     Places = Sequence[tuple[int, int]]
 
-__all__ = ["CaseChange", "Changes", "GoldChange", "find", "more_is_better", "notes", "weakened"]
+__all__ = [
+    "TOLERANCE",
+    "CaseChange",
+    "Changes",
+    "GoldChange",
+    "find",
+    "more_is_better",
+    "notes",
+    "weakened",
+]
 
 _MOST = 200
 _NAMED = 3
 _FAR = 10**9
-_TOLERANCE = 1.5e-6
+TOLERANCE = 1.5e-6
+"""By how much two scores that are stored with six digits may differ and be the same."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,11 +85,14 @@ class Changes:
         first: The 200 that matter most: hard breaks, then by the size of the fall.
         count: How many there are.
         broke: Ids of all hard breaks.
+        flipped: Ids of cases that passed and fail now, in a single run on one side at least, of a
+            pipeline that may answer otherwise each time.
     """
 
     first: Sequence[CaseChange]
     count: int
     broke: tuple[str, ...]
+    flipped: tuple[str, ...] = ()
 
 
 def more_is_better(name: str, gate: Mapping[str, Any]) -> bool:
@@ -97,6 +110,8 @@ def find(
     head: Measured,
     gated: Iterable[tuple[str, float]],
     before: Mapping[str, Floats] | None,
+    *,
+    other: Collection[str] = (),
 ) -> Changes:
     """Return the cases that moved.
 
@@ -106,6 +121,7 @@ def find(
         head: What was measured.
         gated: The metrics that decide the order, each with 1 where more is better, else -1.
         before: Milliseconds by stage of the base's cases, where they are known.
+        other: Cases that ask something else now, or lost their label: none of them broke.
     """
     import numpy as np
 
@@ -115,17 +131,27 @@ def find(
     places = np.array(both, dtype=np.intp)
     was_at, now_at = places[:, 0], places[:, 1]
     broke = (base.passed[was_at] == base.runs[was_at]) & (now.passed[now_at] == 0)
-    differs = broke | np.array([base.seen[w] != now.seen[n] for w, n in both])
+    broke &= np.array([now.cases[n] not in other for _, n in both])
+    flipped = np.zeros(len(both), dtype=bool)
+    if not (base.deterministic and now.deterministic):
+        # One failed run where one passed is what chance looks like.
+        flipped = broke & ((base.runs[was_at] == 1) | (now.runs[now_at] == 1))
+        broke &= ~flipped
+    differs = broke | flipped
     for name in base.scores.keys() & now.scores.keys():
-        differs |= np.abs(base.scores[name][was_at] - now.scores[name][now_at]) > _TOLERANCE
+        differs |= np.abs(base.scores[name][was_at] - now.scores[name][now_at]) > TOLERANCE
+    differs |= [
+        moved or _tells(base.seen[was], now.seen[place])
+        for moved, (was, place) in zip(differs.tolist(), both, strict=True)
+    ]
     fall = _falls(base, now, was_at, now_at, list(gated))
     order = np.lexsort((fall, ~broke))
     chosen = [place for place in order.tolist() if differs[place]]
-    first = (_change(both[i], base, head, before, broke=bool(broke[i])) for i in chosen[:_MOST])
     return Changes(
-        first=[change for change in first if change is not None],
+        first=[_change(both[i], base, head, before, broke=bool(broke[i])) for i in chosen[:_MOST]],
         count=len(chosen),
         broke=tuple(now.cases[place] for place in now_at[broke]),
+        flipped=tuple(now.cases[place] for place in now_at[flipped]),
     )
 
 
@@ -139,7 +165,8 @@ def _falls(
     """Return how much better each case became over the gated metrics, or over all of them."""
     import numpy as np
 
-    names = gated or [(name, 1.0) for name in base.scores]
+    signs = {True: 1.0, False: -1.0}
+    names = gated or [(name, signs[more_is_better(name, now.gate)]) for name in base.scores]
     total = np.zeros(len(was_at))
     for name, sign in names:
         if name in base.scores and name in now.scores:
@@ -154,33 +181,40 @@ def _change(
     before: Mapping[str, Floats] | None,
     *,
     broke: bool,
-) -> CaseChange | None:
+) -> CaseChange:
     was, now = places
     old, new = base.score(was), head.baseline.score(now)
     scores = {
         name: (value, new[name])
         for name, value in old.items()
-        if name in new and abs(new[name] - value) > _TOLERANCE
+        if name in new and abs(new[name] - value) > TOLERANCE
     }
     told, tells = base.detail(was), head.baseline.detail(now)
-    gold = dict(_gold(told, tells))
-    instead = _instead(told, tells)
-    if not (broke or scores or gold or instead):
-        return None
+    asked = tells["gold"].keys()
     return CaseChange(
         case=head.baseline.cases[now],
         broke=broke,
         scores=scores,
-        gold=gold,
-        instead=tuple(instead),
+        gold={
+            name: of for name, of in _gold(told, tells) if name in told["gold"] and name in asked
+        },
+        instead=tuple(_instead(told, tells)),
         tokens=_sides(told.get("tokens", {}), tells.get("tokens", {})),
         times=_sides(_at(before or {}, was), _at(head.times, now)),
     )
 
 
+def _tells(was: str, now: str) -> bool:
+    """Tell whether there is something to say of two sides but tokens and times."""
+    if was == now:
+        return False
+    told, tells = json.loads(was), json.loads(now)
+    return any(_gold(told, tells)) or any(_instead(told, tells))
+
+
 def _instead(told: Mapping[str, Any], tells: Mapping[str, Any]) -> list[str]:
     """Return what was not retrieved before, or, where gold fell, what is in its place."""
-    others = [name for name in tells.get("retrieved", ()) if name not in tells["gold"]]
+    others = [name for name in tells.get("retrieved", ()) if name not in tells.get("gold", ())]
     new = [name for name in others if name not in told.get("retrieved", ())]
     now = tells.get("ranks", {})
     fell = any(rank < now.get(gold, _FAR) for gold, rank in told.get("ranks", {}).items())
@@ -190,7 +224,7 @@ def _instead(told: Mapping[str, Any], tells: Mapping[str, Any]) -> list[str]:
 def _gold(told: Mapping[str, Any], tells: Mapping[str, Any]) -> Iterator[tuple[str, GoldChange]]:
     ranks, now, lost = told.get("ranks", {}), tells.get("ranks", {}), tells.get("lost", {})
     unindexed = set(tells.get("unindexed", ())).difference(told.get("unindexed", ()))
-    for name in told["gold"].keys() & tells["gold"].keys():
+    for name in sorted({*ranks, *now, *lost, *told.get("lost", ()), *unindexed}):
         fate = "not in the index" if name in unindexed else lost.get(name)
         if ranks.get(name) != now.get(name) or fate != told.get("lost", {}).get(name):
             yield name, GoldChange(before=ranks.get(name), now=now.get(name), lost=fate)
@@ -244,8 +278,9 @@ def _weaker(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
 
 
 _DIFFERS = {
-    "corpus": "The corpus differs from the accepted one.",
+    # What a pipeline says of itself covers its parameters too, so they come first.
     "pipeline": "The pipeline's parameters differ from the accepted ones.",
+    "corpus": "The corpus differs from the accepted one.",
 }
 
 
@@ -255,6 +290,7 @@ def notes(base: Baseline, head: Baseline) -> Iterator[str]:
         was, now = base.fingerprint.get(key), head.fingerprint.get(key)
         if was is not None and now is not None and was != now:
             yield words
+            break
     if base.deterministic != head.deterministic:
         which = "is now" if head.deterministic else "is no longer"
         yield f"The pipeline {which} deterministic: verdicts rest on a test of chance."

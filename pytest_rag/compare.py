@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag import changes as case_changes
 from pytest_rag import stats
+from pytest_rag.changes import TOLERANCE
+from pytest_rag.pairing import Shared, pair
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.baseline import Baseline, Measured
     from pytest_rag.changes import CaseChange
+    from pytest_rag.pairing import Pairs
     from pytest_rag.types import GateLimit
 
     Floats = NDArray[float64]
@@ -23,9 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "MetricVerdict", "Verdict", "compare"]
 
 Verdict = Literal["regressed", "possible", "unchanged", "improved", "undecided", "not comparable"]
-
-_TOLERANCE = 1.5e-6  # two scores that are stored with six digits
-_PASSED = "passed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +85,7 @@ class Comparison:
         changes: Cases that moved: hard breaks first, then by the size of the fall; the first 200.
         moved: How many cases moved.
         broke: Cases that passed every run before and fail every run now.
+        flipped: The same, but in a single run on one side at least, which may be chance.
         unlabelled: Cases whose gold is no longer in the index: the label broke, not the ranker.
         unmeasured: Accepted cases that broke in this run.
         removed: Accepted cases that the evalset no longer declares.
@@ -101,6 +102,7 @@ class Comparison:
     changes: tuple[CaseChange, ...] = ()
     moved: int = 0
     broke: tuple[str, ...] = ()
+    flipped: tuple[str, ...] = ()
     unlabelled: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
@@ -159,11 +161,19 @@ def compare(
         before: Milliseconds by stage of the base's cases, where they are known.
     """
     now = head.baseline
-    shared = _Shared.of(base, now)
+    shared = Shared.of(base, now)
     gated = [limit for limit in gate if limit.max_drop is not None]
-    pairs = [_pair(limit, shared, head) for limit in gated]
+    whole = declared is None or set(declared) <= set(now.cases)
+    pairs = [pair(limit, shared, head, whole=whole) for limit in gated]
     deterministic = base.deterministic and now.deterministic
-    moved = case_changes.find(shared.both, base, head, [p.column for p in pairs], before)
+    moved = case_changes.find(
+        shared.both,
+        base,
+        head,
+        [each.column for each in pairs],
+        before,
+        other={*shared.edited, *shared.unlabelled},
+    )
     accepted, measured = set(base.cases), set(now.cases)
     known = accepted if declared is None else set(declared)
     return Comparison(
@@ -174,148 +184,33 @@ def compare(
         changes=tuple(moved.first),
         moved=moved.count,
         broke=moved.broke,
+        flipped=moved.flipped,
         unlabelled=shared.unlabelled,
         unmeasured=tuple(case for case in head.errors if case in accepted),
         removed=tuple(sorted(accepted - known - measured)),
         added=tuple(sorted(measured - accepted)),
         edited=shared.edited,
         weakened=tuple(case_changes.weakened(base, now, shared.both)),
-        notes=tuple(case_changes.notes(base, now)),
+        notes=(
+            *case_changes.notes(base, now),
+            *_repeats(pairs, shared, deterministic=deterministic),
+        ),
     )
-
-
-# --- which cases may be compared ----------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Shared:
-    """Places of the cases both sides have, and of those whose scores may be compared."""
-
-    base: Baseline
-    head: Baseline
-    both: list[tuple[int, int]]
-    pairs: NDArray[Any]  # shape (pairs, 2)
-    edited: tuple[str, ...]
-    unlabelled: tuple[str, ...]
-
-    @classmethod
-    def of(cls, base: Baseline, head: Baseline) -> _Shared:
-        """Pair the cases by id; leave out those that ask or want something else now."""
-        import numpy as np
-
-        places = {case: place for place, case in enumerate(base.cases)}
-        both = [(places[case], now) for now, case in enumerate(head.cases) if case in places]
-        edited, unlabelled, pairs = [], [], []
-        for was, now in both:
-            if base.asked[was] != head.asked[now]:
-                edited.append(head.cases[now])
-            elif _lost_label(base.seen[was], head.seen[now]):
-                unlabelled.append(head.cases[now])
-            else:
-                pairs.append((was, now))
-        return cls(
-            base=base,
-            head=head,
-            both=both,
-            pairs=np.array(pairs, dtype=np.intp).reshape(-1, 2),
-            edited=tuple(edited),
-            unlabelled=tuple(unlabelled),
-        )
-
-
-def _lost_label(was: str, now: str) -> bool:
-    """Tell whether the index no longer holds a gold document that it held before."""
-    if '"unindexed"' not in now:
-        return False
-    import json
-
-    return bool(set(json.loads(now)["unindexed"]).difference(json.loads(was).get("unindexed", ())))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pairs:
-    """The paired cases of one gated metric, before anything is decided."""
-
-    limit: GateLimit
-    column: tuple[str, float]  # the metric, and 1 where more is better, else -1
-    base: Floats
-    head: Floats
-    noise: float
-    not_comparable: str | None = None
-    refused: str | None = None
-
-    @property
-    def changes(self) -> Floats:
-        """How much better each case became, in the metric's own direction."""
-        import numpy as np
-
-        changes = self.column[1] * (self.head - self.base)
-        return np.where(np.abs(changes) > _TOLERANCE, changes, 0.0)
-
-
-def _pair(limit: GateLimit, shared: _Shared, head: Measured) -> _Pairs:
-    import numpy as np
-
-    name = limit.metric
-    was = _column(shared.base, name)[shared.pairs[:, 0]]
-    now = _column(shared.head, name)[shared.pairs[:, 1]]
-    both = ~np.isnan(was) & ~np.isnan(now)
-    versions = [side.versions.get(name) for side in (shared.base, shared.head)]
-    lost = head.missing.get(name, frozenset())
-    there = [shared.head.cases[place] for place in shared.pairs[~np.isnan(was), 1]]
-    missing = [case for case in there if case in lost]
-    reason = None
-    if versions[0] != versions[1] and both.any():
-        reason = f"its definition changed: version {versions[0]}, now {versions[1]}"
-    elif not both.any():
-        reason = "no case has a value on both sides"
-    floor = shared.base.noise.get(name, 0.0)
-    return _Pairs(
-        limit=limit,
-        column=(name, 1.0 if case_changes.more_is_better(name, shared.head.gate) else -1.0),
-        base=was[both],
-        head=now[both],
-        noise=floor,
-        not_comparable=reason,
-        refused=_refusal(limit, missing, floor),
-    )
-
-
-def _refusal(limit: GateLimit, missing: Sequence[str], floor: float) -> str | None:
-    """Return why a limit cannot be held at all, or None."""
-    if missing:
-        first = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        return f"{len(missing)} accepted cases have no value now: {first}"
-    if floor > (limit.max_drop or 0.0) + _TOLERANCE:
-        return (
-            f"max_drop {limit.max_drop:g} lies under the noise of unchanged code, {floor:.3g}: "
-            f"write max_drop: {floor:.2g} or more, or raise `repeat` and measure it anew with "
-            "pytest-rag aa"
-        )
-    return None
-
-
-def _column(side: Baseline, name: str) -> Floats:
-    import numpy as np
-
-    if name == _PASSED:
-        return np.asarray(side.passed / np.maximum(side.runs, 1), dtype=np.float64)
-    found = side.scores.get(name)
-    return np.full(len(side), np.nan) if found is None else found
 
 
 # --- the verdict --------------------------------------------------------------------------------
 
 
 def _decide(
-    pairs: Sequence[_Pairs], alpha: float, *, deterministic: bool
+    pairs: Sequence[Pairs], alpha: float, *, deterministic: bool
 ) -> Iterator[MetricVerdict]:
     """Yield a verdict for each metric; the tests of all of them share ``alpha`` (Holm 1979)."""
     usable = [each for each in pairs if each.not_comparable is None]
     level = alpha / max(1, len(usable))  # Holm's first step
     changes = [each.changes for each in usable]
-    falls = iter([] if deterministic else stats.holm([_p(c) for c in changes]))
-    rises = iter([] if deterministic else stats.holm([_p(-c) for c in changes]))
+    tests = [] if deterministic else list(zip(usable, changes, strict=True))
+    falls = iter(stats.holm([_p(c, alike=each.alike) for each, c in tests]))
+    rises = iter(stats.holm([_p(-c, alike=each.alike) for each, c in tests]))
     for each in pairs:
         if each.not_comparable is not None:
             yield _verdict(each, "not comparable", {})
@@ -325,26 +220,33 @@ def _decide(
             yield _by_evidence(each, next(falls), next(rises), alpha, level)
 
 
-def _p(changes: Floats) -> float:
-    """Return the p-value of a fall; 1 where the mean did not fall, whose p is ½ or more."""
-    return stats.sign_flip_test(changes) if changes.sum() < 0 else 1.0
+def _p(changes: Floats, *, alike: bool) -> float:
+    """Return the p-value of a fall; 1 where the mean did not fall, whose p is ½ or more.
+
+    Where the sides ran a case a different number of times, chance is lopsided and signs are no
+    coin's: then the test that looks at skewness must agree.
+    """
+    if changes.sum() >= 0:
+        return 1.0
+    p = stats.sign_flip_test(changes, tie=TOLERANCE)
+    return p if alike else max(p, stats.skew_test(changes))
 
 
-def _exactly(pairs: _Pairs) -> MetricVerdict:
+def _exactly(pairs: Pairs) -> MetricVerdict:
     """Judge a pipeline that answers the same every time: any change is real; its size decides."""
     change = float(pairs.changes.mean())
     verdict: Verdict = "unchanged"
     if -change > _allowed(pairs):
         verdict = "regressed"
-    elif change < -_TOLERANCE:
+    elif change < -pairs.slack:
         verdict = "possible"
-    elif change > _TOLERANCE:
+    elif change > pairs.slack:
         verdict = "improved"
     return _verdict(pairs, verdict, {"detects": 0.0})
 
 
 def _by_evidence(
-    pairs: _Pairs, fall: float, rise: float, alpha: float, level: float
+    pairs: Pairs, fall: float, rise: float, alpha: float, level: float
 ) -> MetricVerdict:
     """Judge by a one-sided sign-flip test, and by size."""
     changes = pairs.changes
@@ -364,11 +266,11 @@ def _by_evidence(
     return _verdict(pairs, verdict, found)
 
 
-def _allowed(pairs: _Pairs) -> float:
-    return (pairs.limit.max_drop or 0.0) + _TOLERANCE
+def _allowed(pairs: Pairs) -> float:
+    return (pairs.limit.max_drop or 0.0) + pairs.slack
 
 
-def _verdict(pairs: _Pairs, verdict: Verdict, found: dict[str, Any]) -> MetricVerdict:
+def _verdict(pairs: Pairs, verdict: Verdict, found: dict[str, Any]) -> MetricVerdict:
     if len(pairs.base) and verdict != "not comparable":
         changes = pairs.changes
         found = {
@@ -387,4 +289,17 @@ def _verdict(pairs: _Pairs, verdict: Verdict, found: dict[str, Any]) -> MetricVe
         reason=pairs.refused or pairs.not_comparable,
         refused=pairs.refused is not None,
         **found,
+    )
+
+
+def _repeats(pairs: Sequence[Pairs], shared: Shared, *, deterministic: bool) -> Iterator[str]:
+    if deterministic or all(each.alike for each in pairs):
+        return
+    was, now = (
+        side.runs[shared.pairs[:, place]].mean()
+        for place, side in enumerate((shared.base, shared.head))
+    )
+    yield (
+        f"A case ran {was:.3g} times before and {now:.3g} times now: verdicts on fewer than 100 "
+        "cases are less sure. Run as many repeats as the baseline has, or accept it anew."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import Mode
 
-__all__ = ["DEFAULT_METRICS", "Config", "Price", "load"]
+__all__ = ["DEFAULT_LEDGER", "DEFAULT_METRICS", "Alerts", "Config", "Price", "find_root", "load"]
 
+_TABLE = re.compile(r"^\s*\[tool\.pytest-rag\b", re.MULTILINE)
+DEFAULT_LEDGER = ".pytest_rag/ledger.sqlite"
 DEFAULT_METRICS = ("nDCG@10", "R@5", "P@5", "RR", "token_f1", "groundedness", "refusal")
 
 
@@ -28,12 +31,37 @@ class Price:
     Attributes:
         input: Of input tokens.
         cached_input: Of input tokens the provider had cached; as ``input`` where None.
+        cache_write: Of input tokens it put into its cache; as ``input`` where None.
         output: Of output tokens.
+        reasoning: Of the output tokens that were thought and not said; as ``output`` where None.
     """
 
     input: float = 0.0
     cached_input: float | None = None
+    cache_write: float | None = None
     output: float = 0.0
+    reasoning: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alerts:
+    """When somebody is told of costs, and how.
+
+    Attributes:
+        run_usd: US dollars of one run from which on it is told.
+        day_usd: Of a day.
+        month_usd: Of a month.
+        jump: How many times the daily mean of the week before a day may cost.
+        webhook: Where a message is posted, or ``env:NAME`` of the variable that holds it.
+        command: Program and arguments that get the message on their standard input.
+    """
+
+    run_usd: float | None = None
+    day_usd: float | None = None
+    month_usd: float | None = None
+    jump: float | None = None
+    webhook: str | None = field(default=None, repr=False)
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +77,9 @@ class Config:
         prices: Overrides by model name.
         mode: Whether models are asked, asked and recorded, or replayed; of the command line.
         cache: ``off``, or the name or URL of a cache.
+        ledger: Where calls that cost money are kept, from the root; None for nowhere.
+        timezone: Name of the zone in which days and months begin; None for this machine's.
+        alerts: When somebody is told of costs, and how.
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -58,6 +89,14 @@ class Config:
     prices: Mapping[str, Price] = field(default_factory=dict)
     mode: Mode = "live"
     cache: str = "off"
+    ledger: str | None = DEFAULT_LEDGER
+    timezone: str | None = None
+    alerts: Alerts = field(default_factory=Alerts)
+
+    @property
+    def ledger_path(self) -> Path | None:
+        """The ledger's file, or None where there is none."""
+        return None if self.ledger is None else self.root / self.ledger
 
     def with_options(self, **options: Any) -> Config:
         """Return a copy in which every option that is not None has its way."""
@@ -79,7 +118,36 @@ def load(root: Path) -> Config:
         raise ConfigError(f"{path} cannot be read: {error}") from error
     table = document.get("tool", {}).get("pytest-rag", {})
     values = {_known(key): _READERS[key](f"{key}", value) for key, value in table.items()}
-    return Config(root=root, **values)
+    return _consistent(Config(root=root, **values))
+
+
+def find_root(start: Path) -> Path:
+    """Return the project's root: the nearest folder above ``start`` that says it is one.
+
+    That is one whose pyproject.toml has ``[tool.pytest-rag]``, or else one with a pyproject.toml
+    or a git repository, or else ``start`` itself.
+    """
+    folders = (start, *start.parents)
+    marked = (folder for folder in folders if _has_table(folder / "pyproject.toml"))
+    likely = (f for f in folders if (f / "pyproject.toml").is_file() or (f / ".git").exists())
+    return next(marked, None) or next(likely, start)
+
+
+def _has_table(path: Path) -> bool:
+    try:
+        return _TABLE.search(path.read_text(encoding="utf-8")) is not None
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _consistent(config: Config) -> Config:
+    alerts = config.alerts
+    if config.ledger is None and not {alerts.day_usd, alerts.month_usd, alerts.jump} <= {None}:
+        raise ConfigError(
+            "[tool.pytest-rag.alerts] day_usd, month_usd and jump are told from the ledger: leave "
+            "out `ledger = false`."
+        )
+    return config
 
 
 def _known(key: str) -> str:
@@ -146,6 +214,53 @@ def _price(key: str, value: object) -> Price:
     return Price(**value)
 
 
+def _ledger(key: str, value: object) -> str | None:
+    if isinstance(value, bool):
+        return DEFAULT_LEDGER if value else None
+    if not isinstance(value, str) or not value:
+        raise _wrong(key, value, "a path, or false")
+    return value
+
+
+def _timezone(key: str, value: object) -> str:  # noqa: ARG001 - as all readers
+    from pytest_rag.zones import zone_of
+
+    zone_of(str(value))
+    return str(value)
+
+
+def _alerts(key: str, value: object) -> Alerts:
+    if not isinstance(value, dict):
+        raise _wrong(key, value, "a table such as {day_usd = 5, month_usd = 100}")
+    names = {f.name for f in fields(Alerts)}
+    for name, given in value.items():
+        if name not in names:
+            raise ConfigError(f"Unknown key {name!r} in {key}.{did_you_mean(name, names)}")
+        _ALERTS.get(name, _threshold)(f"{key}.{name}", given)
+    return Alerts(**{**value, "command": tuple(value.get("command", ()))})
+
+
+def _threshold(key: str, value: object) -> None:
+    if not _is_amount(value) or not value:
+        raise _wrong(key, value, "a number above 0")
+
+
+def _webhook(key: str, value: object) -> None:
+    """Check where messages go; what stands there is a secret and in no error."""
+    starts = ("http://", "https://", "env:")
+    if not isinstance(value, str) or not value.startswith(starts) or value in starts:
+        raise ConfigError(f"[tool.pytest-rag] {key} must be https://…, or env:NAME of a variable.")
+
+
+def _command(key: str, value: object) -> None:
+    texts = isinstance(value, list) and all(isinstance(word, str) for word in value)
+    if not texts or not value:
+        raise _wrong(key, value, 'a list of texts such as ["notify", "--stdin"]')
+
+
+_ALERTS: dict[str, Callable[[str, Any], None]] = {"webhook": _webhook, "command": _command}
+
+
 def _is_amount(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]
@@ -157,4 +272,7 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "metrics": _metrics,
     "prices": _prices,
     "cache": _cache,
+    "ledger": _ledger,
+    "timezone": _timezone,
+    "alerts": _alerts,
 }

@@ -7,10 +7,12 @@
     │   ├── ConfigError          [tool.pytest-rag], an option, a marker
     │   ├── EvalSetError         one or more problems in an evalset file
     │   ├── BaselineError        a baseline that cannot be used, or found
+    │   ├── LedgerError          the ledger of costs cannot be read or written
     │   └── MissingExtraError    an optional dependency is not installed
     ├── PipelineError            the system under test could not be built or gave something unusable
     │   ├── MissingKeyError      it needs a key that is not set: the case is `not_run`
     │   └── CassetteError        replay mode has no recorded answer, or something went past it
+    ├── BudgetError              the ceiling on the run's cost stops it: the case is `not_run`
     ├── TraceError               the instrumentation broke: no measurement can be trusted
     └── RecordError              a run record that cannot be read
 """
@@ -25,9 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaselineError",
+    "BudgetError",
     "CassetteError",
     "ConfigError",
     "EvalSetError",
+    "LedgerError",
     "MissingExtraError",
     "MissingKeyError",
     "PipelineError",
@@ -88,6 +92,14 @@ class EvalSetError(UsageError):
 
 class MissingExtraError(UsageError):
     """An optional dependency is not installed; the message says which extra brings it."""
+
+
+class LedgerError(UsageError):
+    """The ledger is out of reach, damaged, or of a newer schema."""
+
+
+class BudgetError(RagError):
+    """What would be run next could pass the run's ceiling, so the case is `not_run`."""
 
 
 class PipelineError(RagError):

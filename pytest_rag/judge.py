@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import check, forbidden
-from pytest_rag.errors import RagError, message_of
+from pytest_rag.errors import BudgetError, RagError, message_of
 from pytest_rag.fate import lost_by
 from pytest_rag.observe import Attempt, bill
 from pytest_rag.pipelines.factory import key_missing
@@ -71,6 +71,7 @@ def judge(job: Job, seen: Observation) -> Result:
         input_tokens=seen.input_tokens,
         output_tokens=seen.output_tokens,
         cost_usd=seen.cost_usd,
+        judge_cost_usd=seen.judge_cost_usd,
         calls=_calls(seen.calls),
         notes=_notes(gold, seen),
         **_times(seen.timing),
@@ -153,7 +154,7 @@ def broken(
     attempt: Attempt | None = None,
 ) -> Result:
     """Return the record of a run that broke, redacted; what it used until then is kept."""
-    reason = key_missing(error)
+    reason = str(error) if isinstance(error, BudgetError) else key_missing(error)
     return _result(
         job,
         outcome="error" if reason is None else "not_run",
@@ -174,6 +175,7 @@ def _used(attempt: Attempt | None, config: Config) -> dict[str, Any]:
     return {
         "calls": _calls(costs.get("calls", ())),
         "cost_usd": costs.get("cost_usd"),
+        "judge_cost_usd": costs.get("judge_cost_usd", 0.0),
         **_times(attempt.trace.timing(wait_ms=attempt.wait_ms)),
     }
 

@@ -155,6 +155,7 @@ def bill(calls: Sequence[Call], config: Config, *, opaque: bool) -> dict[str, An
         "calls": priced.calls,
         "cost_usd": priced.cost_usd,
         "cost_reason": priced.reason,
+        "judge_cost_usd": priced.judge_cost_usd,
         "input_tokens": tokens_of(call.input_tokens for call in spoken),
         "output_tokens": tokens_of(call.output_tokens for call in spoken),
     }

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic_core import from_json
+
 from pytest_rag.errors import RecordError
 from pytest_rag.redact import redact
 from pytest_rag.types import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_rag.types import Outcome
@@ -31,6 +33,7 @@ __all__ = [
     "footer",
     "header",
     "read",
+    "stream",
 ]
 
 SCHEMA_VERSION = 1
@@ -58,10 +61,11 @@ class Result:
         cpu_ms: Processor milliseconds by stage without the stages inside it.
         latency_ms: Service time; None where the pipeline never ran.
         wait_ms: Time before that.
-        calls: ``[{stage, model, input_tokens, …, cost_usd, latency_ms, origin}]``.
+        calls: ``[{stage, model, input_tokens, …, cost_usd, latency_ms, origin, ended}]``.
         input_tokens: Of the language model's calls, or None where unknown.
         output_tokens: Likewise.
-        cost_usd: US dollars, or None where unknown.
+        cost_usd: US dollars, or None where unknown; without the judges.
+        judge_cost_usd: Of the judges' calls; 0 where there are none, None where unknown.
         error: ``{type, message, traceback}``, or None.
         tags: The case's tags.
         notes: What a person should know of the run, in whole sentences.
@@ -89,6 +93,7 @@ class Result:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost_usd: float | None = None
+    judge_cost_usd: float | None = 0.0
     error: dict[str, str] | None = None
     tags: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -217,6 +222,10 @@ def dumps(line: Mapping[str, Any]) -> str:
 
 
 _REQUIRED = frozenset({"evalset", "case", "outcome", "query"})
+_TEXT = rb'("(?:[^"\\]|\\.)*")'
+_KEY = re.compile(
+    rb'\{"kind":"result","evalset":' + _TEXT + rb',"case":' + _TEXT + rb',"repeat":(\d+),.*\n'
+)
 
 
 def read(path: Path) -> Run:
@@ -226,29 +235,13 @@ def read(path: Path) -> Run:
         RecordError: if the file is missing, is no run record, is broken before its last line, or
             was written by a newer pytest-rag.
     """
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except OSError as error:
-        raise RecordError(f"{path} cannot be read: {error}") from error
-    parsed = list(_parse(path, lines))
-    if not parsed or parsed[0][1].get("kind") != "header":
-        raise RecordError(f"{path} is no run record: its first line is no header.")
-    head = parsed[0][1]
-    if head.get("schema_version") != SCHEMA_VERSION:
-        raise RecordError(
-            f"{path} has schema_version {head.get('schema_version')!r}; this pytest-rag reads "
-            f"{SCHEMA_VERSION}. Upgrade: pip install -U pytest-rag"
-        )
+    lines = _parse(path)
+    head = _header(path, lines)
     results: dict[tuple[str, str, int], Result] = {}
     foot = None
-    for number, line in parsed:
+    for number, line in lines:
         if line["kind"] == "result":
-            missing = _REQUIRED - line.keys()
-            if missing:
-                raise RecordError(
-                    f"{path}:{number}: a result without {', '.join(sorted(missing))}."
-                )
-            result = Result.from_dict(line)
+            result = _result(path, number, line)
             results[result.key] = result
         elif line["kind"] == "evalset":  # until the header is complete, at the end
             head["evalsets"].setdefault(line["name"], line["facts"])
@@ -257,16 +250,93 @@ def read(path: Path) -> Run:
     return Run(header=head, results=tuple(results.values()), footer=foot)
 
 
-def _parse(path: Path, lines: list[bytes]) -> Iterable[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines, 1):
-        if not line:
-            continue
-        try:
-            value = json.loads(line)
-        except ValueError:
-            if number == len(lines):  # no newline behind it: torn off by a crash
-                return
-            raise RecordError(f"{path}:{number}: this line is no JSON.") from None
-        if not isinstance(value, dict) or "kind" not in value:
-            raise RecordError(f"{path}:{number}: this line is no part of a run record.")
-        yield number, value
+def stream(path: Path, evalset: str) -> tuple[Mapping[str, Any], Iterator[Result]]:
+    """Read a run record's header, and its results of one evalset one at a time.
+
+    The record is gone through twice: first for which result of a case and repeat is its last.
+    Memory then grows with cases, not with what was retrieved and answered in them.
+
+    Raises:
+        RecordError: as `read` does; what is broken further on is told when it is come to.
+    """
+    head = _header(path, _parse(path))
+    last = {key: number for number, key in _keys(path) if key[0] == evalset}
+    numbers = frozenset(last.values())
+    lines = _parse(path, numbers)
+    return head, (_result(path, number, line) for number, line in lines)
+
+
+def _header(path: Path, lines: Iterator[tuple[int, dict[str, Any]]]) -> dict[str, Any]:
+    _, head = next(lines, (0, {}))
+    if head.get("kind") != "header":
+        raise RecordError(f"{path} is no run record: its first line is no header.")
+    if head.get("schema_version") != SCHEMA_VERSION:
+        raise RecordError(
+            f"{path} has schema_version {head.get('schema_version')!r}; this pytest-rag reads "
+            f"{SCHEMA_VERSION}. Upgrade: pip install -U pytest-rag"
+        )
+    return head
+
+
+def _result(path: Path, number: int, line: Mapping[str, Any]) -> Result:
+    missing = _REQUIRED - line.keys()
+    if missing:
+        raise RecordError(f"{path}:{number}: a result without {', '.join(sorted(missing))}.")
+    return Result.from_dict(line)
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    try:
+        with path.open("rb") as lines:
+            for number, line in enumerate(lines, 1):
+                if line != b"\n":
+                    yield number, line
+    except OSError as error:
+        raise RecordError(f"{path} cannot be read: {error}") from error
+
+
+def _keys(path: Path) -> Iterator[tuple[int, tuple[str, str, int]]]:
+    """Yield the number and the key of each result, without parsing more of it than that."""
+    for number, line in _lines(path):
+        found = _KEY.match(line)
+        value = None if found else _value(path, number, line)
+        if found:
+            yield number, (_text(found[1]), _text(found[2]), int(found[3]))
+        elif value is not None and value["kind"] == "result":
+            yield number, _result(path, number, value).key
+
+
+def _text(written: bytes) -> str:
+    return str(json.loads(written.decode("utf-8", "replace")))
+
+
+def _parse(
+    path: Path, numbers: frozenset[int] | None = None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield what the lines say; those with other numbers are not looked at."""
+    for number, line in _lines(path):
+        if numbers is None or number in numbers:
+            value = _value(path, number, line)
+            if value is not None:
+                yield number, value
+
+
+def _loads(line: bytes) -> Any:
+    """Read JSON twice as fast as the standard library, which alone reads halves of characters."""
+    try:
+        return from_json(line)
+    except ValueError:
+        return json.loads(line)
+
+
+def _value(path: Path, number: int, line: bytes) -> dict[str, Any] | None:
+    """Return what a line says, or None where a crash tore it off before its newline."""
+    try:
+        value = _loads(line)
+    except ValueError:
+        if not line.endswith(b"\n"):
+            return None
+        raise RecordError(f"{path}:{number}: this line is no JSON.") from None
+    if not isinstance(value, dict) or "kind" not in value:
+        raise RecordError(f"{path}:{number}: this line is no part of a run record.")
+    return value

@@ -21,10 +21,14 @@ _PATTERNS = (
     re.compile(r"(?i)(\b(?:api|secret|access)[_-]?key[\"']?\s*[:=]\s*[\"']?)[^\s\"',}&]{4,}"),
     re.compile(r"()\b(?:sk|pk|rk|gsk|xai|hf|ghp|gho|github_pat)[-_][A-Za-z0-9_-]{16,}"),
     re.compile(r"(://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    re.compile(  # the path of a webhook is all that protects it
+        r"(?i)(://(?:hooks\.slack\.com|(?:\w+\.)?discord(?:app)?\.com/api/webhooks"
+        r"|[\w.-]+\.webhook\.office\.com)/)[^\s\"'<>]+"
+    ),
 )
 # Most texts hold nothing of the kind, which one search tells.
 _SUSPECT = re.compile("|".join(f"(?i:{p.pattern.removeprefix('(?i)')})" for p in _PATTERNS))
-_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD")
+_SECRET_NAMES = ("KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "WEBHOOK", "WEBHOOK_URL")
 _SHORTEST = 8
 _LONG = 200
 
@@ -32,8 +36,9 @@ _LONG = 200
 def redact(value: Any) -> Any:
     """Return a plain JSON value with keys, tokens and passwords replaced.
 
-    Gone are authorisation headers, values that look like a provider's key, passwords in URLs,
-    and the value of every environment variable whose name ends in KEY, TOKEN, SECRET or PASSWORD.
+    Gone are authorisation headers, values that look like a provider's key, passwords in URLs, the
+    addresses of well-known webhooks, and the value of every environment variable whose name ends
+    in KEY, TOKEN, SECRET, PASSWORD, WEBHOOK or WEBHOOK_URL.
     """
     secrets = _secrets()
     return _redact(value, secrets) if _suspect(value, secrets) else value

@@ -10,7 +10,7 @@ from pytest_rag.errors import RecordError
 from pytest_rag.judge import fingerprint_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_rag.judge import Job
@@ -26,14 +26,13 @@ class Resumed:
     """What earlier records hold.
 
     Attributes:
-        results: By evalset, case and repeat; each is given once, so that a rerun asks anew.
+        results: By evalset, case and repeat.
         fingerprints: Of the evalsets they were made with.
-        taken: How many were given.
     """
 
     results: dict[tuple[str, str, int], Result] = field(default_factory=dict)
     fingerprints: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    taken: int = 0
+    _given: set[tuple[str, str, int]] = field(default_factory=set)
 
     @classmethod
     def of(cls, path: Path) -> Self:
@@ -67,20 +66,23 @@ class Resumed:
         key = (job.evalset, job.case.id, job.repeat)
         known = self.results.get(key)
         before = self.fingerprints.get(job.evalset)
-        if known is None or before is None:
+        if known is None or before is None or key in self._given:  # a rerun asks anew
             return None
         alike = all(before.get(name) == fingerprint.get(name) for name in _SAME)
         if not alike or known.fingerprint != fingerprint_of(job.case) or not _held(known, job):
             return None
-        del self.results[key]
-        self.taken += 1
+        self._given.add(key)
         return known
 
+    def gave(self, result: Result) -> bool:
+        """Tell whether a result is one of these: it was paid for, and told, by the earlier run."""
+        return self.results.get(result.key) == result
 
-def told_of_resumed(resumed: Resumed | None) -> Iterator[str]:
+
+def told_of_resumed(resumed: Resumed | None, results: Iterable[Result]) -> Iterator[str]:
     """Yield what to say of results that were taken over."""
     if resumed is not None:
-        n = resumed.taken
+        n = sum(resumed.gave(result) for result in results)
         yield f"resumed: {n} result{'' if n == 1 else 's'} taken over from the earlier record"
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.costs.budget import admitted, settling
 from pytest_rag.costs.prices import load_list
-from pytest_rag.errors import PipelineError
+from pytest_rag.errors import BudgetError, PipelineError
 from pytest_rag.judge import Job, broken, judge
 from pytest_rag.loop import LoopThread
 from pytest_rag.observe import Attempt, ask, read
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_rag.config import Config
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.observe import Raw
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
@@ -58,13 +60,15 @@ class Runner:
 
     Args:
         config: Concurrency, document ids and prices.
+        budget: The ceiling on what the run may cost, or None.
 
     Attributes:
         loop: The event loop everything asynchronous of this session runs on.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, budget: Budget | None = None) -> None:
         self.config = config
+        self.budget = budget
         self.loop = LoopThread()
         self._teams: dict[int, _Team] = {}
         self._unclaimed: dict[Future[Finish], None] = {}
@@ -139,7 +143,7 @@ class Runner:
     async def _run(self, team: _Team, pending: _Pending) -> None:
         team.running.add(pending)
         try:
-            _settle(pending.future, await self._attempt(team.pipeline, pending))
+            _settle(pending.future, await self._paid(team.pipeline, pending))
         except asyncio.CancelledError:
             if self._closing:
                 pending.future.set_exception(CancelledError())
@@ -147,6 +151,14 @@ class Runner:
             _settle(pending.future, self._broken(pending, PipelineError(_CANCELLED)))
         finally:
             team.running.discard(pending)
+
+    async def _paid(self, pipeline: Pipeline, pending: _Pending) -> Finish:
+        """Run a case once its cost is set aside; refuse it where it could pass the ceiling."""
+        try:
+            hold = await admitted(self.budget, pending.job.evalset)
+        except BudgetError as error:
+            return self._broken(pending, error)
+        return settling(hold, await self._attempt(pipeline, pending))
 
     async def _attempt(self, pipeline: Pipeline, pending: _Pending) -> Finish:
         case = pending.job.case

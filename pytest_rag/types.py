@@ -196,20 +196,33 @@ class Call:
         model: The model's name as the component tells it.
         input_tokens: As the provider counted them, or None where it did not say.
         cached_input_tokens: The part of them the provider had cached, or None.
+        cache_write_tokens: The part of them the provider put into its cache, or None.
+        cache_write_1h_tokens: The part of those that it keeps for an hour, or None.
         output_tokens: As the provider counted them, or None.
+        reasoning_tokens: The part of them that was thought and not said, or None.
+        estimated: Whether the model's own tokenizer counted, since the provider did not say.
+        tier: How the provider served it where that has its own price: ``batch``, ``flex``,
+            ``priority``, …; None for the usual way.
         cost_usd: US dollars, or None where tokens or price are unknown.
         latency_ms: Milliseconds from request to the last token.
         origin: ``live``, ``cache`` or ``cassette``.
+        ended: When it ended: UTC, ISO 8601; None where nobody noted it.
     """
 
     stage: str
     model: str
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
     output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool = False
+    tier: str | None = None
     cost_usd: float | None = None
     latency_ms: float = 0.0
     origin: Origin = "live"
+    ended: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +274,7 @@ class Observation:
         documents: Ids of every document the index holds, or None where the pipeline cannot tell.
         cost_usd: US dollars; None where a call's cost is unknown, and ``cost_reason`` says why.
         cost_reason: Why the cost is unknown, or None.
+        judge_cost_usd: Of the judges' calls among them, or None where one's cost is unknown.
         input_tokens: Sum over calls, or None where one of them is unknown.
         output_tokens: Sum over calls, or None where one of them is unknown.
         steps: What retrievers and postprocessors did, in order; empty for what is no LlamaIndex.
@@ -274,6 +288,7 @@ class Observation:
     documents: frozenset[str] | None = None
     cost_usd: float | None = None
     cost_reason: str | None = None
+    judge_cost_usd: float | None = 0.0
     input_tokens: int | None = None
     output_tokens: int | None = None
     steps: tuple[Step, ...] = ()

@@ -250,7 +250,8 @@ def _edited(bar: Bar, update: Update | None) -> list[str]:
         return []
     if bar.baseline is None:
         return [f"{bar.told} does not exist: the baseline in this change is new, and no bar yet."]
-    return [f"This change edits {bar.file.name}; the bar is {bar.told}, as it was."]
+    verb = "edits" if bar.file.exists() else "deletes"
+    return [f"This change {verb} {bar.file.name}; the bar is {bar.told}, as it was."]
 
 
 def _not_whole(asked: Asked, measured: Measured) -> str | None:

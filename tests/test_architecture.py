@@ -25,7 +25,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"errors", "types", "extras", "files"},
     {"registry", "intervals"},
-    {"metrics", "stats", "redact"},
+    {"metrics", "stats", "redact", "zones"},
     {"cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
@@ -34,9 +34,10 @@ LAYERS = (
     {"observe"},
     {"judge", "writing", "gate"},
     {"evaluation", "runner", "baseline", "resume"},
-    {"changes"},
+    {"changes", "noise", "ratios"},
+    {"pairing"},
     {"compare"},
-    {"verdict"},
+    {"verdict", "sides"},
     {"report"},
     {"cli", "plugin"},
 )

@@ -64,7 +64,13 @@ CALL = closed(
     model=TEXT,
     input_tokens=COUNT,
     cached_input_tokens=COUNT,
+    cache_write_tokens=COUNT,
+    cache_write_1h_tokens=COUNT,
     output_tokens=COUNT,
+    reasoning_tokens=COUNT,
+    estimated={"type": "boolean"},
+    tier={"type": ["string", "null"]},
+    ended={"type": ["string", "null"]},
     cost_usd=AMOUNT,
     latency_ms={"type": "number", "minimum": 0},
     origin={"enum": ["live", "cache", "cassette"]},
@@ -118,6 +124,7 @@ RESULT = closed(
     input_tokens=COUNT,
     output_tokens=COUNT,
     cost_usd=AMOUNT,
+    judge_cost_usd=AMOUNT,
     error={
         "anyOf": [
             {"type": "null"},
@@ -416,3 +423,22 @@ def test_a_record_has_the_permissions_of_any_new_file(tmp_path):
     plain = tmp_path / "plain"
     plain.touch()
     assert written(tmp_path / "run.jsonl", result()).stat().st_mode == plain.stat().st_mode
+
+
+def test_a_stream_tells_what_reading_tells(tmp_path: Path) -> None:
+    """One evalset's results, the last of each repeat, in order; a torn line is dropped."""
+    made = [
+        Result(evalset=name, case=case, repeat=n, outcome="passed", query=f"{turn}?")
+        for turn in range(2)
+        for name, case, n in (("a", 'q"1', 0), ("b", "x", 0), ("a", "ü", 0), ("a", "ü", 1))
+    ]
+    head = records.header({}, tmp_path)
+    lines = [head, *(each.to_dict() for each in made)]
+    path = tmp_path / "run.jsonl"
+    text = "".join(records.dumps(line) + "\n" for line in lines)
+    path.write_text(text + records.dumps(made[2].to_dict())[:40], encoding="utf-8")
+    found, results = records.stream(path, "a")
+    whole = [each for each in records.read(path).results if each.evalset == "a"]
+    assert found == head
+    assert list(results) == whole
+    assert {each.query for each in whole} == {"1?"}

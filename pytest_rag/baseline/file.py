@@ -55,7 +55,10 @@ def _lines(baseline: Baseline) -> Iterator[str]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True)
+    return _ENCODER.encode(_plain(value))
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, sort_keys=True)
 
 
 def _plain(value: Any) -> Any:
@@ -176,14 +179,16 @@ class _Columns:
         row = len(self.cases)
         self.cases.append(case)
         for name, value in told["scores"].items():
-            column = self._column(name, row)
-            column.append(float(value))
+            column = self.scores.get(name)
+            if column is None or len(column) != row:
+                column = self._column(name, row)
+            column.append(value)
         self.runs.append(told["runs"])
         self.passed.append(told["passed"])
         rest = {key: value for key, value in told.items() if key not in _OWN_KEYS}
         parts = ({key: told[key] for key in _ASKED}, told["checks"], rest)
         for texts, part in zip(self.texts, parts, strict=True):
-            text = json.dumps(part, ensure_ascii=False, allow_nan=False, sort_keys=True)
+            text = _ENCODER.encode(part)
             texts.append(self._known.setdefault(text, text))
 
     def _column(self, name: str, row: int) -> Any:

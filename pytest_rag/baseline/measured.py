@@ -176,8 +176,11 @@ class _Sheet:
 
 
 def _put(columns: dict[str, array[float]], name: str, row: int, value: float) -> None:
-    column = columns.setdefault(name, array("d"))
-    column.extend([nan] * (row - len(column)))
+    column = columns.get(name)
+    if column is None:
+        column = columns[name] = array("d")
+    if len(column) != row:
+        column.extend([nan] * (row - len(column)))
     column.append(value)
 
 

@@ -111,9 +111,8 @@ class Bars:
             path = path / tree.name
             return Bar(baseline=read(path), told=_near(path), file=tree, asked=True)
         if path.suffix == ".jsonl":
-            run = records.read(path)
-            facts = run.header.get("evalsets", {}).get(evalset, {})
-            found = measure(evalset, (r for r in run.results if r.evalset == evalset), facts)
+            header, results = records.stream(path, evalset)
+            found = measure(evalset, results, header.get("evalsets", {}).get(evalset, {}))
             if not found.baseline.cases:
                 raise BaselineError(f"{told} measured nothing of {evalset!r}.")
             return Bar(baseline=found.baseline, told=told, file=tree, asked=True, times=found.times)

@@ -13,7 +13,10 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_rag import __version__
+from pytest_rag.cli.aa import aa
+from pytest_rag.cli.ab import ab
 from pytest_rag.cli.cache import cache
+from pytest_rag.cli.costs import costs
 from pytest_rag.cli.doctor import doctor
 from pytest_rag.cli.init import init
 from pytest_rag.cli.run import run
@@ -59,7 +62,7 @@ def _options(
     """Test RAG pipelines like code."""
 
 
-for command in (init, run, schema, doctor):
+for command in (init, run, aa, ab, costs, schema, doctor):
     app.command()(command)
 app.add_typer(cache)
 

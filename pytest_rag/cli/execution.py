@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.costs.budget import open_budget
+from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
 from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline, stage_cache
 from pytest_rag.judge import broken
 from pytest_rag.replay import Deck
@@ -41,10 +43,14 @@ class Execution:
         judging: What results are held against.
         writer: Of the run record, or None.
         resumed: Results of an earlier run that are taken over, or None.
+        warmup: How many cases of an evalset are asked once before all others; what comes of that
+            is neither kept nor counted.
+        limit: US dollars that the run may cost, or None.
 
     Attributes:
         held: What was decided of each evalset, once it is closed.
         said: What else there is to say once it is closed, for the terminal.
+        ledger: Where the run's calls are kept and its costs are told.
     """
 
     def __init__(
@@ -52,18 +58,24 @@ class Execution:
         config: Config,
         judging: Judging,
         writer: RunWriter | None,
+        *,
         resumed: Resumed | None = None,
+        warmup: int = 0,
+        limit: float | None = None,
     ) -> None:
         self.held: dict[str, Held] = {}
+        self.ledger = RunLedger(config, None if writer is None else writer.head["run_id"])
         self._config = config
         self._judging = judging
         self._declared = judging.declared
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
-        self._runner = Runner(config)
         self._deck = Deck(config.mode, _recording, lambda: stage_cache(config))
         self._resumed = resumed
         self.said: list[str] = []
+        self._warmup = warmup
+        self._limit = limit
+        self._runner = Runner(config, None if limit is None else open_budget(limit, config))
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
 
@@ -71,6 +83,18 @@ class Execution:
     def results(self) -> list[Result]:
         """Everything there is so far."""
         return list(self._results.values())
+
+    @property
+    def stopped(self) -> int:
+        """How many runs of cases the ceiling stopped."""
+        return stopped(self._results.values())
+
+    def told_costs(self) -> list[tuple[str, str]]:
+        """Return what is to be said of costs, with a style, once everything has run."""
+        over = self.stopped
+        told = told_ceiling(self._limit, self.ledger.costs, over)
+        lines = [] if told is None else [(told, "bad" if over else "dim")]
+        return [*lines, *self.ledger.finish()]
 
     def run(self, evalsets: Iterable[EvalSet], advance: Callable[[Result], object]) -> bool:
         """Run evalsets; an interrupt ends it and returns False.
@@ -110,7 +134,7 @@ class Execution:
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
         finally:
             self._runner.close()
-            notes = (*self._deck.notes(), *told_of_resumed(self._resumed))
+            notes = (*self._deck.notes(), *told_of_resumed(self._resumed, self.results))
             self.said = [*self._saved(ended=ended), *notes]
             self._deck.close()
 
@@ -141,6 +165,9 @@ class Execution:
                 left.append(job)
             else:
                 yield known
+        for number in range(min(self._warmup, len(left))):
+            for future in self._runner.start(pipeline, left[number : number + 1]):
+                self.ledger.add([self._runner.result(future)])  # uncounted, and yet paid for
         for future in self._runner.start(pipeline, left):
             yield self._runner.result(future)
 
@@ -156,6 +183,8 @@ class Execution:
                 self._writer.note(result.evalset, self._facts[result.evalset])
                 self._writer.add(result)
             self._results[result.key] = result
+            if self._resumed is None or not self._resumed.gave(result):
+                self.ledger.add([result])
 
     def _close_record(self, writer: RunWriter, *, ended: bool) -> str:
         """Close the record; it is complete where every case of every file has a result."""

@@ -12,14 +12,13 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_rag.cli.verdict import Judging
+    from pytest_rag.cli.execution import Execution
     from pytest_rag.config import Config
     from pytest_rag.records import Run
-    from pytest_rag.resume import Resumed
     from pytest_rag.types import EvalSet, Mode
     from pytest_rag.writing import RunWriter
 
-__all__ = ["run"]
+__all__ = ["need_pipelines", "run"]
 
 _INTERRUPTED = 130
 
@@ -43,6 +42,9 @@ def run(
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=1000, help="Run every case N times.")
     ] = None,
+    warmup: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Ask N cases before, which does not count.")
+    ] = 0,
     baseline: Annotated[
         str | None,
         typer.Option(metavar="PATH|git:REF|none", help="Hold results against these scores."),
@@ -67,6 +69,10 @@ def run(
             metavar="MODE", help="live, record the calls of models, or replay them without network."
         ),
     ] = "live",
+    max_cost: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="Start nothing that could make the run cost more."),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show cases, calls and estimated cost; run nothing.")
     ] = False,
@@ -74,27 +80,31 @@ def run(
     """Run evalsets and hold them to their limits."""
     from pytest_rag import config
     from pytest_rag.baseline.source import Bars
+    from pytest_rag.cli.execution import Execution
     from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.resume import Resumed
 
+    limit = _amount(max_cost)
     settings = config.load(find_root(Path.cwd()))
     settings = settings.with_options(concurrency=concurrency, mode=_mode(mode), cache=_cache(cache))
     resumed = None if resume is None else Resumed.of(resume)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
     chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
     if plan:
-        _show_plan(chosen, out)
+        _show_plan(chosen, out, settings)
         return
-    _need_pipelines(chosen)
+    need_pipelines(chosen)
     bars = Bars(baseline, Path.cwd(), os.environ)
     for evalset in chosen:
         bars.of(evalset.path, evalset.name)
     judging = Judging(declared=declared, bars=bars, update="all" if update else None)
     ran = {"concurrency": concurrency, "repeat": repeat, "mode": mode}
     options = {**ran, "tags": tag, "cases": case}
-    raise typer.Exit(_run(chosen, judging, settings, _open(out, options, settings), paths, resumed))
+    writer = _open(out, options, settings)
+    execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, limit=limit)
+    raise typer.Exit(_run(chosen, execution, paths))
 
 
 def _cache(text: str | None) -> str | None:
@@ -117,6 +127,16 @@ def _mode(text: str) -> Mode:
     return found
 
 
+def _amount(text: str | None) -> float | None:
+    from pytest_rag.costs.money import amount_of
+    from pytest_rag.errors import UsageError
+
+    usd = None if text is None else amount_of(text)
+    if text is not None and usd is None:
+        raise UsageError(f"--max-cost takes US dollars above 0, as in 0.50, not {text!r}.")
+    return usd
+
+
 def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
     from pytest_rag.evaluation import with_repeat
 
@@ -126,16 +146,22 @@ def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
     ]
 
 
-def _show_plan(evalsets: Sequence[EvalSet], out: Path | None) -> None:
+def _show_plan(evalsets: Sequence[EvalSet], out: Path | None, settings: Config) -> None:
     from pytest_rag import records
+    from pytest_rag.costs.ledger import ledger_of
     from pytest_rag.report.plan import plan_lines
 
     earlier: Run | None = records.read(out) if out is not None and out.exists() else None
-    for line in plan_lines(evalsets, earlier):
+    for line in plan_lines(evalsets, earlier, ledger=ledger_of(settings)):
         typer.echo(line)
 
 
-def _need_pipelines(evalsets: Sequence[EvalSet]) -> None:
+def need_pipelines(evalsets: Sequence[EvalSet]) -> None:
+    """Refuse evalsets whose pipeline only a fixture gives.
+
+    Raises:
+        UsageError: for the first of them.
+    """
     from pytest_rag.errors import UsageError
 
     for evalset in evalsets:
@@ -160,22 +186,13 @@ def _open(out: Path | None, options: Mapping[str, Any], settings: Config) -> Run
         raise UsageError(f"Cannot write {out}: {error.strerror or error}.") from error
 
 
-def _run(
-    evalsets: Sequence[EvalSet],
-    judging: Judging,
-    settings: Config,
-    writer: RunWriter | None,
-    paths: Sequence[Path],
-    resumed: Resumed | None,
-) -> int:
+def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path]) -> int:
     """Run everything, tell how it went, and return the exit status."""
     from pytest_rag.cli import verdict
-    from pytest_rag.cli.execution import Execution
     from pytest_rag.cli.terminal import progress, say, width
     from pytest_rag.report.text import lines
     from pytest_rag.verdict import write_all
 
-    execution = Execution(settings, judging, writer, resumed)
     ended, record = False, None
     try:
         with progress(sum(case.repeat for each in evalsets for case in each.cases)) as advance:
@@ -188,7 +205,8 @@ def _run(
     again = verdict.command_again(paths, summary)
     say(lines(summary, width=width(), record=record, again=again))
     say([(text, "dim") for text in execution.said])
+    say(execution.told_costs())
     if not ended:
         return _INTERRUPTED
     say((text, "bold") for text in write_all(list(execution.held.values())))
-    return verdict.exit_status(summary)
+    return verdict.exit_status(summary) or int(execution.stopped > 0)

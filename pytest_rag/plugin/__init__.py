@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.config import Config
+    from pytest_rag.costs.running import RunCosts
     from pytest_rag.plugin.accepting import RagBaseline
     from pytest_rag.plugin.asking import Rag
     from pytest_rag.plugin.markers import Parameter
@@ -31,6 +32,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("rag", "pytest-rag: RAG pipelines under test")
     group.addoption("--rag-concurrency", metavar="N", help="cases of an evalset run at a time")
     group.addoption("--rag-repeat", metavar="N", help="run every case N times")
+    group.addoption(
+        "--rag-max-cost", metavar="USD", help="start nothing that could make the run cost more"
+    )
     group.addoption("--rag-out", metavar="RUN.jsonl", help="write the run record to this file")
     group.addoption(
         "--rag-baseline",
@@ -88,6 +92,13 @@ def session_of(config: pytest.Config) -> RagSession:
     return config.stash[_SESSION]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell xdist's workers where the run's ceiling on costs is kept."""
+    if node.config.getoption("--rag-max-cost") is not None:
+        node.workerinput["rag_budget"] = str(session_of(node.config).budget.path)
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect ``*.rag.yaml`` files."""
     if not file_path.name.endswith((".rag.yaml", ".rag.yml")):
@@ -138,6 +149,12 @@ def rag_pipeline() -> Any:
     from pytest_rag.evaluation import no_pipeline
 
     raise no_pipeline()
+
+
+@pytest.fixture(scope="session")
+def rag_costs(pytestconfig: pytest.Config) -> RunCosts:
+    """What this run has cost so far; under xdist, this worker's part of it."""
+    return session_of(pytestconfig).costs
 
 
 @pytest.fixture

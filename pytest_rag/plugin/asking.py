@@ -12,7 +12,9 @@ import pytest
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS, check, forbidden
-from pytest_rag.errors import PipelineError, UsageError, message_of
+from pytest_rag.costs.budget import admitted
+from pytest_rag.costs.running import values_of
+from pytest_rag.errors import BudgetError, PipelineError, UsageError, message_of
 from pytest_rag.evalset import limits
 from pytest_rag.evaluation import jobs_of
 from pytest_rag.judge import broken, judge
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from pytest_rag.config import Config
+    from pytest_rag.costs.budget import Reservation
     from pytest_rag.judge import Job
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.markers import Parameter
@@ -220,16 +223,42 @@ class Rag:
     def _observe(self, case: Case) -> Observation:
         job = self._job(case, len(self._asked) + len(self._broke))
         attempt = Attempt(case=case.id, repeat=job.repeat)
+        hold = None
         try:
+            hold = self._admitted(job)
             seen = self._ask(case, attempt)
         except Exception as error:
-            self._broke.append(broken(job, error, self._config, attempt))
-            reason = key_missing(error)
+            result = broken(job, error, self._config, attempt)
+            self._broke.append(result)
+            self._count(hold, result.calls, result.cost_usd, broke=True)
+            reason = str(error) if isinstance(error, BudgetError) else key_missing(error)
             if reason is not None:
                 pytest.skip(redact(reason))
             raise
         self._asked.append(_Asked(case, seen))
+        self._count(hold, [values_of(call) for call in seen.calls], seen.cost_usd, broke=False)
         return seen
+
+    def _admitted(self, job: Job) -> Reservation | None:
+        """Set aside what the question may cost, where the run has a ceiling.
+
+        Raises:
+            BudgetError: if it could pass it.
+        """
+        runner = self._session.runner(self._config)
+        return runner.loop.submit(admitted(runner.budget, job.evalset)).result()
+
+    def _count(
+        self,
+        hold: Reservation | None,
+        calls: list[dict[str, Any]],
+        cost_usd: float | None,
+        *,
+        broke: bool,
+    ) -> None:
+        self._session.costs.add(calls)
+        if hold is not None:
+            hold.settle_case(calls, cost_usd=cost_usd, broke=broke)
 
     def _ask(self, case: Case, attempt: Attempt) -> Observation:
         loop = self._session.runner(self._config).loop

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rag import records
+from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
 from pytest_rag.errors import BaselineError, ConfigError, RecordError, UsageError
 from pytest_rag.records import Result
 from pytest_rag.resume import told_of_resumed
@@ -51,6 +52,7 @@ class Collected:
         self._min_pass: dict[tuple[str, str], int] = {}
         self._cut_short = False
         self._tapes: dict[str, Path] = {}
+        self._ledger: RunLedger | None = None
 
     # --- where items run ---
 
@@ -98,6 +100,8 @@ class Collected:
         """Keep results and write them at once; a later run of a case takes the place of one."""
         for result in results:
             self.results[result.key] = result
+            if self.settings.resume is None or not self.settings.resume.gave(result):
+                self.ledger.add([result])
             writer = self._open()
             if writer is not None:
                 if result.evalset in self._facts:
@@ -113,13 +117,26 @@ class Collected:
         self._cut_short = cut_short
         usable = self._judge(cut_short=cut_short)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
+        over = stopped(self.results.values())
+        told = told_ceiling(self.settings.max_cost, self.ledger.costs, over)
+        self._said.extend([(told, "bad" if over else "dim")] if told else ())
+        self._said.extend(self.ledger.finish())
         if not usable:
             return pytest.ExitCode.INTERRUPTED
         self._accept()
         self._accept_figures()
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
         bad = any(held.bad for held in self._held.values())
-        return pytest.ExitCode.TESTS_FAILED if bad or not measured else None
+        return pytest.ExitCode.TESTS_FAILED if bad or over or not measured else None
+
+    @property
+    def ledger(self) -> RunLedger:
+        """The run's part of the ledger; opened when the first result is there."""
+        if self._ledger is None:
+            from pytest_rag.config import load
+
+            self._ledger = RunLedger(load(self.config.rootpath))
+        return self._ledger
 
     def save(self, deck: Deck) -> None:
         """Merge what was recorded into the cassettes, and say so."""
@@ -133,7 +150,7 @@ class Collected:
                 self._said.append((f"cassette: {error}", "bad"))
             else:
                 self._said.extend([] if said is None else [(said, "dim")])
-        notes = [*deck.notes(), *told_of_resumed(self.settings.resume)]
+        notes = [*deck.notes(), *told_of_resumed(self.settings.resume, self.results.values())]
         self._said.extend((note, "dim") for note in notes)
 
     def print(self, terminal: Any) -> None:
@@ -161,15 +178,17 @@ class Collected:
 
     def plan(self, items: Iterable[RagItem]) -> None:
         """Say what the selected cases would run and cost."""
+        from pytest_rag.config import load
+        from pytest_rag.costs.ledger import ledger_of
         from pytest_rag.report.plan import plan_lines
 
         cases = defaultdict(list)
         for item in items:
             cases[item.evalset.name].append(item.case)
         chosen = [replace(self._evalsets[name], cases=tuple(of)) for name, of in cases.items()]
-        self._said.extend(
-            (line, "") for line in plan_lines(chosen, self._earlier(), option="--rag-out")
-        )
+        ledger = ledger_of(load(self.config.rootpath))
+        lines = plan_lines(chosen, self._earlier(), option="--rag-out", ledger=ledger)
+        self._said.extend((line, "") for line in lines)
 
     def _earlier(self) -> records.Run | None:
         out = self.settings.out
@@ -179,6 +198,7 @@ class Collected:
         if self._writer is None and self.settings.out is not None:
             options = {"concurrency": self.settings.concurrency, "repeat": self.settings.repeat}
             head = records.header(options, self.config.rootpath)
+            head["run_id"] = self.ledger.run
             self._writer = RunWriter(self.settings.out, head)
         return self._writer
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rag import config as configuration
+from pytest_rag.costs.running import RunCosts
 from pytest_rag.errors import ConfigError
 from pytest_rag.evaluation import stage_cache
 from pytest_rag.plugin.accepting import ACCEPTED
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.config import Config
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
     from pytest_rag.runner import Runner
@@ -53,6 +55,8 @@ class RagSession:
         self._runner: Runner | None = None
         self._project: Config | None = None
         self._in_hand: list[Result] = []
+        self._budget: Budget | None = None
+        self.costs = RunCosts()
 
     @property
     def project(self) -> Config:
@@ -81,6 +85,17 @@ class RagSession:
             )
         return self._project
 
+    @property
+    def budget(self) -> Budget:
+        """The ceiling on what the run may cost; workers of xdist share the controller's."""
+        if self._budget is None:
+            from pytest_rag.costs.budget import join, open_budget
+
+            shared = getattr(self.config, "workerinput", {}).get("rag_budget")
+            limit, project = self.settings.max_cost or 0.0, self.project
+            self._budget = join(shared, project) if shared else open_budget(limit, project)
+        return self._budget
+
     def add(self, evalset: EvalSet) -> EvalSet:
         """Make a collected evalset known.
 
@@ -104,7 +119,7 @@ class RagSession:
         if self._runner is None:
             from pytest_rag.runner import Runner
 
-            self._runner = Runner(project)
+            self._runner = Runner(project, self.budget if self.settings.max_cost else None)
         return self._runner
 
     def run_item(self, request: pytest.FixtureRequest) -> None:
@@ -129,6 +144,8 @@ class RagSession:
         except CancelledError:
             pytest.skip("the run was stopped before this case")
         item.stash[RESULTS] = self._in_hand = results
+        for result in results:
+            self.costs.add(result.calls)
         if run.pipeline is not None:
             self.collected.note_pipeline(item.evalset, run.pipeline, runner.config)
         self._verdict(item, run, results)

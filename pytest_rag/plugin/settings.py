@@ -36,6 +36,7 @@ class Settings:
         mode: Whether models are asked, asked and recorded, or replayed.
         cache: Out of what calls are answered, or None for what is configured.
         resume: The run record whose results are taken over, or None.
+        max_cost: US dollars that the run may cost, or None.
     """
 
     concurrency: int | None
@@ -47,6 +48,7 @@ class Settings:
     mode: Mode
     cache: str | None
     resume: Resumed | None
+    max_cost: float | None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -73,6 +75,7 @@ class Settings:
             mode=_mode(config.getoption("--rag-mode")),
             cache=_cache(config.getoption("--rag-cache")),
             resume=_resume(config),
+            max_cost=_amount(config, "--rag-max-cost"),
         )
 
 
@@ -143,3 +146,15 @@ def _count(config: pytest.Config, option: str) -> int | None:
     if not text.isdecimal() or int(text) < 1:
         raise pytest.UsageError(f"{option} takes a whole number above 0, not {text!r}.")
     return int(text)
+
+
+def _amount(config: pytest.Config, option: str) -> float | None:
+    from pytest_rag.costs.money import amount_of
+
+    text = config.getoption(option)
+    if text is None:
+        return None
+    usd = amount_of(text)
+    if usd is None:
+        raise pytest.UsageError(f"{option} takes US dollars above 0, as in 0.50, not {text!r}.")
+    return usd

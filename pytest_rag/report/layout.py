@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from math import floor, log10
 from textwrap import wrap
 from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from pytest_rag.costs.money import money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,12 +45,6 @@ class Line(NamedTuple):
 
     text: str
     style: Style = ""
-
-
-def money(usd: float) -> str:
-    """Write US dollars with cents, or with two digits that are not zero: ``$0.00012``."""
-    places = 2 if usd == 0 else max(2, 1 - floor(log10(abs(usd))))
-    return f"${usd:,.{places}f}"
 
 
 def duration(ms: float) -> str:

@@ -99,6 +99,7 @@ def _lists(found: Comparison, width: int) -> Iterator[Line]:
     label_broke = "gold is no longer in the index, so the label broke, not the ranker"
     for words, ids, style in (
         ("passed before, fail now", found.broke, "bad"),
+        ("passed before, fail now, in one run: `repeat` would tell", found.flipped, "bold"),
         (label_broke, found.unlabelled, "bad"),
         ("accepted before, broke now", found.unmeasured, "bad"),
         ("removed from the evalset", found.removed, "bold"),

@@ -8,7 +8,7 @@ from math import fsum
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.costs.prices import if_free, tokens_of
+from pytest_rag.costs.prices import JUDGE, if_free, tokens_of
 from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.report.layout import cut
 from pytest_rag.stats import mean_interval, quantile
@@ -92,6 +92,10 @@ class Usage:
         unknown_runs: Runs whose cost is unknown.
         reason: Why most of those are unknown, or None.
         origins: Calls by origin: ``live``, ``cache``, ``cassette``.
+        estimated: Calls of language models whose tokens were counted here.
+        estimated_usd: Whether the cost rests on tokens counted here.
+        judge_calls: Calls of judges.
+        judge_usd: Their cost, which is not in the other; None where it is unknown.
     """
 
     input_tokens: int | None
@@ -101,6 +105,10 @@ class Usage:
     unknown_runs: int
     reason: str | None
     origins: Mapping[str, int]
+    estimated: int = 0
+    estimated_usd: bool = False
+    judge_calls: int = 0
+    judge_usd: float | None = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -311,12 +319,28 @@ def _usage(runs: Iterable[Result]) -> Usage:
         unknown_runs=len(unknown),
         reason=_commonest(map(_why_unknown, unknown)),
         origins=dict(Counter(call["origin"] for run in used for call in run.calls)),
+        **_estimates([call for run in used for call in run.calls]),
+        judge_calls=sum(call.get("stage") == JUDGE for run in used for call in run.calls),
+        judge_usd=_known_sum(run.judge_cost_usd for run in used),
     )
+
+
+def _estimates(calls: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    found = [call for call in calls if call.get("estimated") and call.get("stage") != JUDGE]
+    return {
+        "estimated": sum(call.get("stage") == "llm" for call in found),
+        "estimated_usd": any(call.get("cost_usd") for call in found),
+    }
+
+
+def _known_sum(amounts: Iterable[float | None]) -> float | None:
+    found = list(amounts)
+    return None if None in found else fsum(amount or 0.0 for amount in found)
 
 
 def _why_unknown(run: Result) -> str:
     for call in run.calls:
-        if call.get("cost_usd") is None:
+        if call.get("cost_usd") is None and call.get("stage") != JUDGE:
             model = call.get("model")
             if call.get("input_tokens") is None:
                 return f"no token count for {model!r}; {if_free(str(model))}"

@@ -135,14 +135,20 @@ def _usage(each: EvalSetSummary) -> Iterator[str]:
     used: Usage = each.usage
     if not each.times and not used.origins:
         return
+    guess = " (estimated)" if used.estimated_usd else ""
     if used.cost_usd is not None:
-        yield money(used.cost_usd)
+        yield f"{money(used.cost_usd)}{guess}"
     else:
-        known = f"{money(used.known_usd)} and " if used.known_usd else ""
+        known = f"{money(used.known_usd)}{guess} and " if used.known_usd else ""
         yield f"{known}unknown for {count(used.unknown_runs, 'run')}: {used.reason}"
     sides = (used.input_tokens, used.output_tokens)
     read, written = ("unknown" if n is None else f"{n:,}" for n in sides)
-    yield "tokens unknown" if sides == (None, None) else f"tokens {read} in, {written} out"
+    counted = " (estimated)" if used.estimated else ""
+    told = f"tokens {read} in, {written} out{counted}"
+    yield "tokens unknown" if sides == (None, None) else told
+    if used.judge_calls:
+        price = "unknown" if used.judge_usd is None else money(used.judge_usd)
+        yield f"judges {price} ({count(used.judge_calls, 'call')})"
     if set(used.origins) - {"live"}:
         yield "calls: " + ", ".join(f"{n:,} {name}" for name, n in sorted(used.origins.items()))
 

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+from pytest_rag.stats.distributions import student_quantile
 from pytest_rag.stats.intervals import mean_interval, quantile, quantile_interval, wilson
-from pytest_rag.stats.paired import case_means, holm, paired_differences, sign_flip_test
+from pytest_rag.stats.paired import case_means, holm, paired_differences, sign_flip_test, skew_test
 from pytest_rag.stats.power import cases_needed, fewest_cases, smallest_drop, spread
 
 __all__ = [
@@ -22,7 +23,9 @@ __all__ = [
     "quantile",
     "quantile_interval",
     "sign_flip_test",
+    "skew_test",
     "smallest_drop",
     "spread",
+    "student_quantile",
     "wilson",
 ]

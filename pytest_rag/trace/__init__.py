@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.trace.nested import NestedTrace
 
-__all__ = ["Trace", "nested", "trace", "untraced"]
+__all__ = ["Trace", "is_traced", "nested", "opened", "trace", "untraced"]
 
 
 @functools.cache
@@ -72,3 +72,17 @@ def nested() -> NestedTrace:
 
     _install()
     return NestedTrace(HUB.current())
+
+
+def is_traced() -> bool:
+    """Tell whether somebody sees what runs here, or has said that nobody shall."""
+    return HUB.is_spoken_for()
+
+
+def opened() -> Trace:
+    """Open a trace that goes on until ``HUB.close``; spans belong to it ``HUB.inside`` it."""
+    if "llama_index.core" in sys.modules:
+        _install()
+    made = Trace()
+    HUB.open(made, adopts=True)
+    return made

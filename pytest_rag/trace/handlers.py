@@ -132,6 +132,8 @@ class RagEventHandler(BaseEventHandler):
         with trace.guarded():
             if isinstance(event, LLMChatStartEvent | LLMCompletionStartEvent):
                 trace.start_call(event.span_id, "llm", _model_name(event))
+                asked = getattr(event, "messages", None) or getattr(event, "prompt", None)
+                trace.note_prompt(event.span_id, asked)
             elif isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent):
                 trace.end_call(event.span_id, event.response)
             elif isinstance(event, EmbeddingStartEvent):

@@ -74,6 +74,11 @@ class Hub:
         found = _current.get()
         return found if found in self._active else None
 
+    def is_spoken_for(self) -> bool:
+        """Tell whether spans opened here have a trace, or shall have none."""
+        found = _current.get()
+        return found is _nobody or found in self._active
+
     @contextmanager
     def ignoring(self) -> Iterator[None]:
         """Let spans opened inside belong to no trace."""

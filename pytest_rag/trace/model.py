@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import TraceError
-from pytest_rag.trace import usage
+from pytest_rag.trace import tokens, usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
 from pytest_rag.trace.intervals import Interval, replaced, subtract
@@ -18,7 +19,7 @@ from pytest_rag.types import STAGES, Call, Stage, Timing
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-__all__ = ["Trace"]
+__all__ = ["Trace", "utc_now"]
 
 
 @dataclass(slots=True, eq=False)
@@ -64,20 +65,24 @@ class _OpenCall:
     model: str
     start: float
     mark: Mark | None
+    asked: Any = None
 
 
 @dataclass(slots=True, eq=False)
 class _EndedCall:
+    """A call, and what its tokens can be counted from where the provider did not say."""
+
     call: Call
-    texts: Sequence[str]
     span: _Span
     interval: Interval
     mark: Mark | None
+    texts: Sequence[str] = ()
+    asked: Any = None
+    response: Any = None
 
     def told(self) -> Call:
-        """Return the call with the tokens of its texts, and what its mark knows."""
-        call = _counted(self.call, self.texts)
-        mark = self.mark
+        """Return the call with its tokens, and what its mark knows."""
+        call, mark = _counted(self), self.mark
         if mark is None:
             return call
         known = call.latency_ms if mark.latency_ms is None else mark.latency_ms
@@ -183,6 +188,12 @@ class Trace:
         """Note that a call, if one is open, was left: by an exception, or a stream not read on."""
         self.end_call(span_id, None)
 
+    def give_up(self) -> None:
+        """Note that calls which are still open are left, as those of a stream nobody reads on."""
+        for span_id, span in list(self._spans.items()):
+            if span.call is not None:
+                self.break_call(span_id)
+
     def start_call(self, span_id: str | None, stage: Stage, model: str) -> None:
         """Note that a model was called, unless the call stands for one already open around it."""
         span = self._span(span_id)
@@ -200,6 +211,12 @@ class Trace:
         else:
             call.mark.add(mark)
 
+    def note_prompt(self, span_id: str | None, asked: Any) -> None:
+        """Keep what an open call asks, a text or messages, in case nobody counts its tokens."""
+        call = self._span(span_id).call
+        if call is not None:
+            call.asked = asked
+
     def end_call(self, span_id: str | None, response: Any, texts: Sequence[str] = ()) -> None:
         """Note a model's answer with the tokens its provider counted.
 
@@ -213,16 +230,24 @@ class Trace:
             return
         opened, span.call = span.call, None
         now = time.perf_counter()
-        tokens = usage.of_response(response)
+        told = usage.of_response(response)
         call = Call(
             stage=opened.stage,
-            model=tokens.model or opened.model,
-            input_tokens=tokens.input_tokens,
-            cached_input_tokens=tokens.cached_input_tokens,
-            output_tokens=tokens.output_tokens,
+            model=told.model or opened.model,
+            input_tokens=told.input_tokens,
+            cached_input_tokens=told.cached_input_tokens,
+            cache_write_tokens=told.cache_write_tokens,
+            cache_write_1h_tokens=told.cache_write_1h_tokens,
+            output_tokens=told.output_tokens,
+            reasoning_tokens=told.reasoning_tokens,
+            tier=told.tier,
             latency_ms=(now - opened.start) * 1000,
+            ended=utc_now(),
         )
-        self._calls.append(_EndedCall(call, texts, span, (opened.start, now), opened.mark))
+        ended = _EndedCall(call, span, (opened.start, now), opened.mark)
+        if texts or told.input_tokens is None or told.output_tokens is None:
+            ended.texts, ended.asked, ended.response = texts, opened.asked, response
+        self._calls.append(ended)
 
     def _span(self, span_id: str | None) -> _Span:
         if span_id is None or span_id not in self._spans:
@@ -303,10 +328,27 @@ def _ms(intervals: Sequence[Interval], answered: Sequence[_EndedCall]) -> float:
     return replaced(intervals, calls) * 1000
 
 
-def _counted(call: Call, texts: Sequence[str]) -> Call:
-    """Return an embedding's call with its tokens where they can be counted without doubt."""
-    tokens = usage.of_texts(call.model, texts) if texts else None
-    return call if tokens is None else replace(call, input_tokens=tokens)
+def utc_now() -> str:
+    """Return the time of day as records write it: UTC, ISO 8601 with milliseconds."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _counted(ended: _EndedCall) -> Call:
+    """Return a call with its tokens, counted here where they were not told and can be."""
+    call = ended.call
+    if ended.texts:
+        embedded = tokens.of_texts(call.model, ended.texts)
+        return call if embedded is None else replace(call, input_tokens=embedded, estimated=True)
+    if ended.response is None or call.stage != "llm":
+        return call
+    given, said = call.input_tokens, call.output_tokens
+    if given is None:
+        given = tokens.of_prompt(call.model, ended.asked)
+    if said is None:
+        said = tokens.of_answer(call.model, ended.response)
+    if (given, said) == (call.input_tokens, call.output_tokens):
+        return call
+    return replace(call, input_tokens=given, output_tokens=said, estimated=True)
 
 
 def _staged_below(span: _Span) -> Iterator[_Span]:

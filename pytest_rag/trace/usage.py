@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import functools
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-__all__ = ["Usage", "of_response", "of_texts"]
+__all__ = ["Usage", "of_response"]
 
 # OpenAI and compatible · Anthropic, OpenAI's Responses, Cohere · Google · Ollama · Bedrock
 _INPUT = (
@@ -37,7 +30,14 @@ _CACHED = (
     "prompt_cache_hit_tokens",
     "cacheReadInputTokens",
 )
+_WRITTEN = ("cache_creation_input_tokens", "cacheWriteInputTokens", "cache_write_tokens")
+_WRITTEN_1H = ("ephemeral_1h_input_tokens",)
+_REASONED = ("reasoning_tokens", "thoughts_token_count")
 _DETAILS = ("prompt_tokens_details", "input_tokens_details")
+_OUTPUT_DETAILS = ("completion_tokens_details", "output_tokens_details")
+_KEPT = ("cache_creation",)
+_TIER = ("service_tier", "serviceTier")
+_USUAL_TIERS = frozenset({"", "auto", "default", "standard", "on_demand"})
 _USAGE = ("usage", "usage_metadata", "tokens")
 _AROUND = ("response", "meta")  # an event of OpenAI's Responses, a response of Cohere's
 # Counted apart, and billed with the rest:
@@ -48,6 +48,7 @@ _MORE_INPUT = (
     "cacheWriteInputTokens",
     "tool_use_prompt_token_count",  # Google
 )
+_ALL_INPUT = ("prompt_tokens",)  # OpenAI's count, whatever else a proxy tells beside it
 _MORE_OUTPUT = ("thoughts_token_count",)  # Google
 
 
@@ -58,14 +59,22 @@ class Usage:
     Attributes:
         input_tokens: All input tokens, cached ones included.
         cached_input_tokens: Those the provider read from its own cache.
-        output_tokens: Generated tokens.
+        cache_write_tokens: Those it wrote there.
+        cache_write_1h_tokens: The part of these that it keeps for an hour.
+        output_tokens: Generated tokens, those of reasoning included.
+        reasoning_tokens: Those of reasoning.
         model: The model the provider says it used, or None.
+        tier: How it was served, or None for the usual way.
     """
 
     input_tokens: int | None = None
     cached_input_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
     output_tokens: int | None = None
+    reasoning_tokens: int | None = None
     model: str | None = None
+    tier: str | None = None
 
 
 def of_response(response: Any) -> Usage:
@@ -80,45 +89,61 @@ def of_response(response: Any) -> Usage:
     more = getattr(response, "additional_kwargs", None)
     model = _model(raw) or _model(around)
     for source in (_first(raw, _USAGE), _first(around, _USAGE), _first(more, _USAGE), more, raw):
-        given = _int(source, _INPUT) or 0
-        apart = _sum(source, _MORE_INPUT)
-        if given or apart:
-            cached = _int(source, _CACHED)
-            if cached is None:
-                cached = _int(_first(source, _DETAILS), _CACHED)
-            said = _int(source, _OUTPUT)
-            thought = _sum(source, _MORE_OUTPUT)
+        given = _input(source)
+        if given:
             return Usage(
-                input_tokens=given + apart,
-                cached_input_tokens=cached,
-                output_tokens=said if said is None and not thought else (said or 0) + thought,
+                input_tokens=given,
+                cached_input_tokens=_within(source, _CACHED, _DETAILS),
+                cache_write_tokens=_within(source, _WRITTEN, _DETAILS),
+                cache_write_1h_tokens=_int(_first(source, _KEPT), _WRITTEN_1H),
+                output_tokens=_output(source, response),
+                reasoning_tokens=_within(source, _REASONED, _OUTPUT_DETAILS),
                 model=model,
+                tier=_tier(source, around, raw),
             )
     return Usage(model=model)
 
 
-def of_texts(model: str, texts: Iterable[str]) -> int | None:
-    """Count the tokens of embedded texts as OpenAI does; None for a model of anyone else."""
-    if not model.startswith("text-embedding-"):
+def _input(source: Any) -> int:
+    """Return all input tokens; what is counted apart is added, 0 where nothing is known."""
+    given = _int(source, _INPUT) or 0
+    apart = 0 if _int(source, _ALL_INPUT) else _sum(source, _MORE_INPUT)
+    return given + apart
+
+
+def _output(source: Any, response: Any) -> int | None:
+    """Return all output tokens; none for an answer that is there is a count not made."""
+    said = _int(source, _OUTPUT)
+    apart = _sum(source, _MORE_OUTPUT) or _reasoned_apart(source, said)
+    if said is None and not apart:
         return None
-    count = _cl100k()
-    return sum(len(count(text)) for text in texts)
+    total = (said or 0) + apart
+    return None if total == 0 and _text(response) else total
 
 
-@functools.cache
-def _cl100k() -> Callable[[str], list[int]]:
-    """Return the encoding of OpenAI's embedding models, from the copy that LlamaIndex carries."""
-    import llama_index.core
-    import tiktoken
+def _reasoned_apart(source: Any, said: int | None) -> int:
+    """Return reasoning tokens where the total tells that the output does not hold them."""
+    total = _int(source, ("total_tokens",))
+    thought = _within(source, _REASONED, _OUTPUT_DETAILS)
+    if total is None or not thought or said is None:
+        return 0
+    return thought if total == _input(source) + said + thought else 0
 
-    carried = Path(llama_index.core.__path__[0], "_static", "tiktoken_cache")
-    before = os.environ.get("TIKTOKEN_CACHE_DIR")
-    os.environ["TIKTOKEN_CACHE_DIR"] = before or str(carried)
-    try:
-        return partial(tiktoken.get_encoding("cl100k_base").encode, disallowed_special=())
-    finally:
-        if before is None:
-            del os.environ["TIKTOKEN_CACHE_DIR"]
+
+def _text(response: Any) -> str:
+    text = getattr(getattr(response, "message", None), "content", None)
+    text = text or getattr(response, "text", None)
+    return text if isinstance(text, str) else ""
+
+
+def _within(source: Any, names: tuple[str, ...], details: tuple[str, ...]) -> int | None:
+    value = _int(source, names)
+    return value if value is not None else _int(_first(source, details), names)
+
+
+def _tier(*sources: Any) -> str | None:
+    found = next((v for s in sources if isinstance(v := _first(s, _TIER), str)), "")
+    return None if found in _USUAL_TIERS else found
 
 
 def _get(source: Any, name: str) -> Any:
@@ -131,7 +156,8 @@ def _first(source: Any, names: tuple[str, ...]) -> Any:
 
 def _int(source: Any, names: tuple[str, ...]) -> int | None:
     value = _first(source, names)
-    return value if isinstance(value, int) and not isinstance(value, bool) else None
+    real = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if real else None
 
 
 def _sum(source: Any, names: tuple[str, ...]) -> int:

@@ -147,6 +147,14 @@ def test_min_pass_decides_over_repeats(project):
     assert "4 runs" in ran.stdout
 
 
+def test_a_warm_up_is_asked_and_does_not_count(project):
+    """`--warmup 1` asks the first case once before; what is recorded is the second answer."""
+    project.evalset("hr", "flaky", "leave")
+    ran = project("run", ".", "--warmup", "1", "--out", "run.jsonl")
+    assert ran.exit_code == 1
+    assert [r.answer for r in records.read(project.path / "run.jsonl").results] == ["six"]
+
+
 def test_tags_and_ids_select_over_several_files(project):
     """`--case` and `--tag` pick cases wherever they stand; the rest is not run."""
     project.evalset("hr", "good", "leave", "pay")

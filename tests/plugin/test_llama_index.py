@@ -79,19 +79,22 @@ def test_tokens_become_dollars(run_rag, pytester, server):
 
 
 def test_a_stream_costs_what_its_last_chunk_tells(run_rag, pytester):
-    """Without ``include_usage`` OpenAI tells nothing, so tokens and cost are unknown."""
+    """Without ``include_usage`` OpenAI tells nothing: its own tokenizer counts, and it is said."""
     options = "{additional_kwargs: {stream_options: {include_usage: true}}, streaming: true}"
     files = {
         "app.py": APP,
         "a.rag.yaml": evalset("{id: told, query: q}", params=options),
         "b.rag.yaml": evalset("{id: silent, query: q}", params="{streaming: true}"),
     }
-    run_rag(files, "--rag-out=run.jsonl", apart=True).assert_outcomes(passed=2)
+    result = run_rag(files, "--rag-out=run.jsonl", apart=True)
+    result.assert_outcomes(passed=2)
     told, silent = results(pytester)
     assert told["answer"] == silent["answer"] == "Five days."
-    assert (told["output_tokens"], silent["output_tokens"]) == (200, None)
-    assert told["cost_usd"] is not None
-    assert silent["cost_usd"] is None
+    assert (told["output_tokens"], silent["output_tokens"]) == (200, 3)
+    assert [call["estimated"] for call in told["calls"]] == [True, False]  # the embedding's is
+    assert [call["estimated"] for call in silent["calls"]] == [True, True]
+    assert silent["cost_usd"] == pytest.approx(silent["input_tokens"] * 0.15e-6 + 3 * 0.6e-6, 0.01)
+    result.stdout.fnmatch_lines(["*tokens 1,000 in, 200 out", "*(estimated)*3 out (estimated)"])
 
 
 def test_what_the_provider_refuses_is_an_error(run_rag, pytester):

@@ -27,7 +27,8 @@ from pytest_rag.config import Config
 from pytest_rag.judge import Job
 from pytest_rag.pipelines.adapters import adapt
 from pytest_rag.runner import Runner
-from pytest_rag.trace.usage import of_response, of_texts
+from pytest_rag.trace.tokens import of_texts
+from pytest_rag.trace.usage import of_response
 from pytest_rag.types import Case
 
 
