@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from pytest_rag.evalset import load as load_evalset
+    from pytest_rag.metrics.awaited import Judge
+    from pytest_rag.metrics.own import metric
     from pytest_rag.pipelines.cached import CachedQueryEngine
     from pytest_rag.pipelines.local import LocalPipeline
     from pytest_rag.pipelines.tracked import track
@@ -34,6 +36,7 @@ __all__ = [
     "ConfigError",
     "EvalSet",
     "EvalSetError",
+    "Judge",
     "LocalPipeline",
     "Metric",
     "MissingKeyError",
@@ -46,6 +49,7 @@ __all__ = [
     "Score",
     "UsageError",
     "load_evalset",
+    "metric",
     "read_run",
     "track",
 ]
@@ -64,6 +68,8 @@ _HOMES = {
     ),
     "evalset": ("load_evalset",),
     "pipelines.cached": ("CachedQueryEngine",),
+    "metrics.awaited": ("Judge",),
+    "metrics.own": ("metric",),
     "pipelines.local": ("LocalPipeline",),
     "pipelines.tracked": ("track",),
     "records": ("Result", "Run", "read_run"),

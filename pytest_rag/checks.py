@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pytest_rag.types import STAGES, CheckResult, Limit, Observation, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from pytest_rag.types import Case
 
@@ -101,7 +102,8 @@ def _why(limit: Limit, score: Score) -> str:
     if score.value is None:
         return f"{limit.metric} could not be measured: {score.reason}"
     detail = f" ({score.reason})" if score.reason else ""
-    if limit.argument is not None and limit.min == 1:
+    rubric = isinstance(limit.argument, Mapping) and "rubric" in limit.argument
+    if limit.argument is not None and limit.min == 1 and not rubric:
         return f"{limit.metric} {limit.argument!r}: not so{detail}"
     return f"{limit.metric} = {number(score.value)}, limit {bounds(limit.min, limit.max)}{detail}"
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.errors import ConfigError
+from pytest_rag.errors import ConfigError, MissingExtraError
 from pytest_rag.registry import did_you_mean
 
 if TYPE_CHECKING:
@@ -17,11 +17,22 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import Mode
 
-__all__ = ["DEFAULT_LEDGER", "DEFAULT_METRICS", "Alerts", "Config", "Price", "find_root", "load"]
+__all__ = [
+    "DEFAULT_LEDGER",
+    "DEFAULT_METRICS",
+    "Alerts",
+    "Config",
+    "JudgeSettings",
+    "OpenAICompatible",
+    "Price",
+    "find_root",
+    "load",
+]
 
 _TABLE = re.compile(r"^\s*\[tool\.pytest-rag\b", re.MULTILINE)
 DEFAULT_LEDGER = ".pytest_rag/ledger.sqlite"
 DEFAULT_METRICS = ("nDCG@10", "R@5", "P@5", "RR", "token_f1", "groundedness", "refusal")
+_IMPORT_PATH = re.compile(r"[\w.]+:[\w.]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +76,37 @@ class Alerts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OpenAICompatible:
+    """A model behind an HTTP interface such as OpenAI's.
+
+    Attributes:
+        base_url: As ``https://api.openai.com/v1``.
+        model: As the server calls it.
+        api_key_env: The environment variable that holds the key; None where none is needed.
+    """
+
+    base_url: str
+    model: str
+    api_key_env: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeSettings:
+    """The models that judge answers.
+
+    Attributes:
+        model: Import path of a LlamaIndex language model or of what makes one, or where one is
+            served; None where there is no judge.
+        embeddings: The same of an embedding model, or ``local`` for the embedded one.
+        timeout_s: Seconds after which a score is given up.
+    """
+
+    model: str | OpenAICompatible | None = None
+    embeddings: str | OpenAICompatible = "local"
+    timeout_s: float = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Settings of a project.
 
@@ -80,6 +122,7 @@ class Config:
         ledger: Where calls that cost money are kept, from the root; None for nowhere.
         timezone: Name of the zone in which days and months begin; None for this machine's.
         alerts: When somebody is told of costs, and how.
+        judge: The models that judge answers.
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -92,6 +135,7 @@ class Config:
     ledger: str | None = DEFAULT_LEDGER
     timezone: str | None = None
     alerts: Alerts = field(default_factory=Alerts)
+    judge: JudgeSettings = field(default_factory=JudgeSettings)
 
     @property
     def ledger_path(self) -> Path | None:
@@ -191,7 +235,10 @@ def _metrics(key: str, value: object) -> tuple[str, ...]:
 
     if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
         raise _wrong(key, value, "a list of metric names")
-    return tuple(metrics.get(name).name for name in value)
+    try:
+        return tuple(metrics.get(name).name for name in value)
+    except MissingExtraError as error:
+        raise ConfigError(f"[tool.pytest-rag] {key}: {error}.") from error
 
 
 def _prices(key: str, value: object) -> dict[str, Price]:
@@ -261,6 +308,52 @@ def _command(key: str, value: object) -> None:
 _ALERTS: dict[str, Callable[[str, Any], None]] = {"webhook": _webhook, "command": _command}
 
 
+def _judge(key: str, value: object) -> JudgeSettings:
+    if not isinstance(value, dict):
+        raise _wrong(key, value, 'a table with model = "package.module:factory"')
+    readers: dict[str, Callable[[str, Any], Any]] = {
+        "model": _model,
+        "embeddings": _embeddings,
+        "timeout_s": _seconds,
+    }
+    for name in value:
+        if name not in readers:
+            where = f"Unknown key {name!r} in [tool.pytest-rag.{key}]."
+            raise ConfigError(f"{where}{did_you_mean(name, readers)}")
+    return JudgeSettings(**{n: readers[n](f"{key}.{n}", given) for n, given in value.items()})
+
+
+def _embeddings(key: str, value: object) -> str | OpenAICompatible:
+    return "local" if value == "local" else _model(key, value)
+
+
+def _model(key: str, value: object) -> str | OpenAICompatible:
+    if isinstance(value, str) and _IMPORT_PATH.fullmatch(value):
+        return value
+    if not isinstance(value, dict) or value.keys() != {"openai_compatible"}:
+        raise _wrong(key, _keyless(value), '"package.module:name", or {openai_compatible = {…}}')
+    given, key = value["openai_compatible"], f"{key}.openai_compatible"
+    wanted = ("base_url", "model", "api_key_env")
+    if not isinstance(given, dict) or not given.keys() >= {"base_url", "model"}:
+        raise _wrong(key, _keyless(given), '{base_url = "…", model = "…", api_key_env = "…"}')
+    for name, text in given.items():
+        if name not in wanted:
+            raise ConfigError(f"Unknown key {name!r} in {key}.{did_you_mean(name, wanted)}")
+        _text(f"{key}.{name}", text)
+    return OpenAICompatible(**given)
+
+
+def _keyless(value: object) -> object:
+    """Return a value as an error may show it: somebody may have written a key into the table."""
+    return dict.fromkeys(value, "…") if isinstance(value, dict) else value
+
+
+def _seconds(key: str, value: object) -> float:
+    if not _is_amount(value) or not value:
+        raise _wrong(key, value, "a number of seconds above 0")
+    return float(value)  # type: ignore[arg-type]
+
+
 def _is_amount(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]
@@ -275,4 +368,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "ledger": _ledger,
     "timezone": _timezone,
     "alerts": _alerts,
+    "judge": _judge,
 }

@@ -13,6 +13,7 @@
     │   ├── MissingKeyError      it needs a key that is not set: the case is `not_run`
     │   └── CassetteError        replay mode has no recorded answer, or something went past it
     ├── BudgetError              the ceiling on the run's cost stops it: the case is `not_run`
+    ├── JudgeError               a model that judges gave no judgement
     ├── TraceError               the instrumentation broke: no measurement can be trusted
     └── RecordError              a run record that cannot be read
 """
@@ -31,6 +32,7 @@ __all__ = [
     "CassetteError",
     "ConfigError",
     "EvalSetError",
+    "JudgeError",
     "LedgerError",
     "MissingExtraError",
     "MissingKeyError",
@@ -112,6 +114,10 @@ class MissingKeyError(PipelineError):
 
 class CassetteError(PipelineError):
     """In replay mode a call has no recorded answer, or something went past the cassette."""
+
+
+class JudgeError(RagError):
+    """A judge's answer holds no judgement; the score is None, and this is its reason."""
 
 
 class TraceError(RagError):

@@ -10,23 +10,28 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS
-from pytest_rag.errors import MissingKeyError, PipelineError
+from pytest_rag.errors import ConfigError, MissingKeyError, PipelineError
 from pytest_rag.gate import facts_of
 from pytest_rag.judge import Job
+from pytest_rag.judging import unready
+from pytest_rag.metrics.rubric import is_rubric
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
     from pytest_rag.pipelines.stages import StageCache
     from pytest_rag.replay import Deck
-    from pytest_rag.types import Case, EvalSet, Metric, PipelineSpec
+    from pytest_rag.types import Case, EvalSet, Limit, Metric, PipelineSpec
 
 __all__ = [
     "build_pipeline",
     "facts",
     "jobs_of",
+    "need_judge",
     "no_pipeline",
     "stage_cache",
     "with_repeat",
@@ -57,10 +62,10 @@ def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
     chosen: dict[str, tuple[Metric, Any]] = {}
     for limit in case.checks:
         if limit.metric not in BUDGETS:
-            chosen[limit.metric] = (metrics.get(limit.metric), limit.argument)
-    gated = (limit.metric for limit in evalset.gate)
-    for name in (*gated, *config.metrics):
-        if name in chosen or name in BUDGETS or name == "passed":
+            chosen[limit.metric] = metrics.of_limit(limit)
+    rubrics = {limit.metric for limit in _rubrics(evalset)}
+    for name in (*_gated(evalset), *config.metrics):
+        if name in chosen or name in rubrics:
             continue
         metric = metrics.get(name)
         if metrics.lacking(metric, case, None) is None:
@@ -70,6 +75,33 @@ def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
         Job(evalset=evalset.name, case=case, metrics=plan, repeat=number)
         for number in range(case.repeat)
     ]
+
+
+def _gated(evalset: EvalSet) -> list[str]:
+    """Return the metrics that the gate names."""
+    names = (limit.metric for limit in evalset.gate)
+    return [name for name in names if name not in BUDGETS and name != "passed"]
+
+
+def _rubrics(evalset: EvalSet) -> Iterator[Limit]:
+    limits = (limit for case in evalset.cases for limit in case.checks)
+    return (limit for limit in limits if is_rubric(limit.argument))
+
+
+def need_judge(evalset: EvalSet, config: Config) -> None:
+    """Make sure that a judge is configured where a check, the gate or the project wants one.
+
+    Raises:
+        ConfigError: if there is none; says which lines to add.
+    """
+    limits = {limit.metric: limit for case in evalset.cases for limit in case.checks}
+    written = [limit for name, limit in limits.items() if name not in BUDGETS]
+    named = {*_gated(evalset), *config.metrics} - limits.keys()
+    wanted = [*map(metrics.of_limit, written), *((metrics.get(name), None) for name in named)]
+    reasons = (unready(metric, config.judge) for metric, _ in wanted)
+    reason = next(filter(None, reasons), None)
+    if reason is not None:
+        raise ConfigError(f"{evalset.path}: {reason}")
 
 
 def with_repeat(case: Case, repeat: int | None) -> Case:
@@ -144,17 +176,27 @@ def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[s
         "mode": config.mode,
         "concurrency": min(config.concurrency, limit or config.concurrency),
         "pipeline": None if pipeline is None else pipeline.name,
-        "deterministic": _is_deterministic(pipeline, config),
+        "deterministic": _is_deterministic(evalset, pipeline, config),
         "fingerprint": _fingerprint(evalset, pipeline),
         "gate": facts_of(evalset.gate, evalset.alpha),
     }
 
 
-def _is_deterministic(pipeline: Pipeline | None, config: Config) -> bool | None:
-    """Tell whether the same question always gets the same answer, as from a cassette it does."""
-    if config.mode == "replay":
-        return True
-    return None if pipeline is None else pipeline.deterministic
+def _is_deterministic(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> bool | None:
+    """Tell whether the same question always gets the same scores, as from a cassette it does."""
+    if pipeline is None:
+        return None
+    steady = pipeline.deterministic or config.mode == "replay"
+    return steady and not _judged_gate(evalset)
+
+
+def _judged_gate(evalset: EvalSet) -> bool:
+    """Tell whether the gate rests on a judge, whose opinion may change where nothing else does."""
+    rubrics = {limit.metric for limit in _rubrics(evalset)}
+    return any(
+        name in rubrics or "judge" in getattr(metrics.get(name), "uses", ())
+        for name in _gated(evalset)
+    )
 
 
 def _fingerprint(evalset: EvalSet, pipeline: Pipeline | None) -> dict[str, str | None]:

@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_rag.checks import bounds, number
+from pytest_rag.errors import ConfigError
 from pytest_rag.stats import quantile
 from pytest_rag.types import AGGREGATES, STAGES, GateLimit
 
@@ -116,6 +117,7 @@ def judge_limits(
     *,
     declared: int | None = None,
     min_pass: Mapping[str, int] | None = None,
+    shard: str | None = None,
 ) -> tuple[GateResult, ...]:
     """Hold the results of one evalset to its limits.
 
@@ -128,10 +130,11 @@ def judge_limits(
         results: Of this evalset alone.
         declared: How many cases the evalset holds; None where all of them were selected.
         min_pass: By case, how many repeats must pass; all of them where nothing is said.
+        shard: Which part of the cases these are, as ``1/3``; None where they are no shard.
     """
     cases = by_case(results)
-    partial = None
-    if declared is not None and len(cases) < declared:
+    partial = f"this is shard {shard}: the limit is on the whole set" if shard else None
+    if partial is None and declared is not None and len(cases) < declared:
         partial = f"{len(cases)} of {declared} cases ran: the limit is on the whole set"
     return tuple(_judge(limit, _measure(limit, cases, min_pass or {}), partial) for limit in limits)
 
@@ -227,13 +230,20 @@ def facts_of(limits: Iterable[GateLimit], alpha: float) -> dict[str, Any]:
 
 
 def _facts(limit: GateLimit) -> dict[str, Any]:
-    from pytest_rag import metrics
-
     bounds = {n: getattr(limit, n) for n in _BOUNDS if getattr(limit, n) is not None}
     own = limit.metric != "passed" and limit.metric not in BUDGETS
-    if own and not metrics.get(limit.metric).higher_is_better:
+    if own and not _more_is_better(limit.metric):
         return {**bounds, "lower_is_better": True}
     return bounds
+
+
+def _more_is_better(name: str) -> bool:
+    from pytest_rag import metrics
+
+    try:
+        return metrics.get(name).higher_is_better
+    except ConfigError:  # a rubric, which is no metric outside its evalset
+        return True
 
 
 def limits_of(facts: Mapping[str, Any]) -> tuple[tuple[GateLimit, ...], float]:

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         Timing,
     )
 
-__all__ = ["Job", "broken", "fingerprint_of", "judge"]
+__all__ = ["Job", "broken", "fingerprint_of", "judge", "noted", "outcome_of"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +52,28 @@ class Job:
     repeat: int = 0
 
 
-def judge(job: Job, seen: Observation) -> Result:
-    """Score an observation, hold it to the case's limits and make the record of it, redacted."""
+def judge(job: Job, seen: Observation, judged: Mapping[str, Score] | None = None) -> Result:
+    """Score an observation, hold it to the case's limits and make the record of it, redacted.
+
+    Args:
+        job: What was run.
+        seen: What it showed.
+        judged: Scores that were awaited, by metric name.
+    """
     from pytest_rag import metrics
 
     resolved = metrics.ranking.resolve_case(job.case, seen)
-    scores = metrics.score_all(job.metrics, job.case, seen, resolved)
+    scores = metrics.score_all(job.metrics, job.case, seen, resolved, judged=judged)
     verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
     gold = {} if isinstance(resolved, str) else _gold(resolved, job.case, seen)
     return _result(
         job,
-        outcome=_outcome(verdicts),
+        outcome=outcome_of(verdicts),
         answer=seen.answer,
         retrieved=_ranked(seen),
         gold=gold,
         scores={name: _score(score) for name, score in scores.items()},
-        checks=[_verdict(verdict) for verdict in verdicts],
+        checks=[noted(verdict) for verdict in verdicts],
         input_tokens=seen.input_tokens,
         output_tokens=seen.output_tokens,
         cost_usd=seen.cost_usd,
@@ -139,7 +145,7 @@ def _key_of(names: set[str], seen: Observation) -> str | None:
     return next((key for key, value in pairs if isinstance(value, str) and value in names), None)
 
 
-def _outcome(verdicts: Iterable[CheckResult]) -> Outcome:
+def outcome_of(verdicts: Iterable[CheckResult]) -> Outcome:
     """Return failed where a limit was broken, error where one could not be measured."""
     missed = [verdict for verdict in verdicts if not verdict.passed]
     if not missed:
@@ -222,7 +228,8 @@ def _score(score: Score) -> dict[str, Any]:
     return _values(score)
 
 
-def _verdict(verdict: CheckResult) -> dict[str, Any]:
+def noted(verdict: CheckResult) -> dict[str, Any]:
+    """Return a verdict as a record holds it."""
     return {
         **_values(verdict.limit),
         "value": verdict.value,

@@ -34,6 +34,7 @@ __all__ = [
     "header",
     "read",
     "stream",
+    "text_of",
 ]
 
 SCHEMA_VERSION = 1
@@ -122,7 +123,7 @@ class Run:
     Attributes:
         header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``.
         results: The last one of each case and repeat, in the order they were made.
-        footer: ``{ended, outcomes, complete, verdicts}``, or None where the run was cut short.
+        footer: ``{ended, outcomes, complete, cut_short, verdicts}``, or None after a crash.
     """
 
     header: Mapping[str, Any]
@@ -155,7 +156,11 @@ def header(config: Mapping[str, Any], root: Path) -> dict[str, Any]:
 
 
 def footer(
-    results: Iterable[Result], *, complete: bool, verdicts: Mapping[str, Any] | None = None
+    results: Iterable[Result],
+    *,
+    complete: bool,
+    verdicts: Mapping[str, Any] | None = None,
+    cut_short: bool = False,
 ) -> dict[str, Any]:
     """Return a run's footer: when it ended, counts by outcome, whether anything is missing.
 
@@ -163,6 +168,7 @@ def footer(
         results: Of the run.
         complete: Whether everything that was declared was run.
         verdicts: What was decided, by evalset, as plain JSON.
+        cut_short: Whether the run was interrupted, or stopped by ``-x``.
     """
     counts = Counter(result.outcome for result in results)
     return {
@@ -170,6 +176,7 @@ def footer(
         "ended": _now(),
         "outcomes": {outcome: counts[outcome] for outcome in OUTCOMES},
         "complete": complete,
+        "cut_short": cut_short,
         "verdicts": dict(verdicts or {}),
     }
 
@@ -219,6 +226,12 @@ def dumps(line: Mapping[str, Any]) -> str:
     if _LONE_SURROGATE.search(text):  # UTF-8 cannot hold it
         return _ESCAPED.encode(line)
     return text
+
+
+def text_of(head: Mapping[str, Any], results: Iterable[Result], foot: Mapping[str, Any]) -> str:
+    """Return the text of a whole record."""
+    lines = (head, *(result.to_dict() for result in results), foot)
+    return "".join(dumps(line) + "\n" for line in lines)
 
 
 _REQUIRED = frozenset({"evalset", "case", "outcome", "query"})

@@ -5,10 +5,11 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from pytest_rag.errors import ConfigError
+from pytest_rag.errors import ConfigError, message_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from importlib.metadata import EntryPoint
 
 __all__ = ["Registry", "did_you_mean", "nearest"]
 
@@ -46,15 +47,26 @@ class Registry(Generic[T]):
         self._objects: dict[str, T] = {}
         self._entry_points_read = False
 
-    def register(self, name: str, obj: T) -> T:
+    def register(self, name: str, obj: T, *, over: T | None = None) -> T:
         """Make ``obj`` known as ``name`` and return it; a second object of a name is an error.
+
+        Args:
+            name: As people write it.
+            obj: The object.
+            over: The one it may take the place of, or None.
 
         Raises:
             ConfigError: if the name is taken by another object.
         """
+        if over is not None and self._objects.get(name) is over:
+            self._objects[name] = obj
         if self._objects.setdefault(name, obj) is not obj:
             raise ConfigError(f"{self.kind} {name!r} is registered twice.")
         return obj
+
+    def known(self, name: str) -> T | None:
+        """Return the object of that name if it was registered here; entry points are not read."""
+        return self._objects.get(name)
 
     def find(self, name: str) -> T | None:
         """Return the object of that name, or None."""
@@ -85,4 +97,15 @@ class Registry(Generic[T]):
 
         self._entry_points_read = True
         for point in entry_points(group=self.group):
-            self._objects.setdefault(point.name, point.load())
+            self._objects.setdefault(point.name, self._loaded(point))
+
+    def _loaded(self, point: EntryPoint) -> T:
+        try:
+            found: T = point.load()
+        except Exception as error:
+            owner = f" of {point.dist.name}" if point.dist is not None else ""
+            raise ConfigError(
+                f"{self.kind} {point.name!r}{owner} cannot be loaded from {point.value}: "
+                f"{type(error).__name__}: {message_of(error)}"
+            ) from error
+        return found

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -15,14 +16,16 @@ from pytest_rag.costs.budget import admitted, settling
 from pytest_rag.costs.prices import load_list
 from pytest_rag.errors import BudgetError, PipelineError
 from pytest_rag.judge import Job, broken, judge
-from pytest_rag.loop import LoopThread
+from pytest_rag.judging import Bench, awaited
+from pytest_rag.loop import LoopThread, in_thread
 from pytest_rag.observe import Attempt, ask, read
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pytest_rag.config import Config
     from pytest_rag.costs.budget import Budget
+    from pytest_rag.metrics.awaited import AsyncMetric
     from pytest_rag.observe import Raw
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
@@ -64,12 +67,14 @@ class Runner:
 
     Attributes:
         loop: The event loop everything asynchronous of this session runs on.
+        bench: Where awaited metrics are computed.
     """
 
     def __init__(self, config: Config, budget: Budget | None = None) -> None:
         self.config = config
         self.budget = budget
         self.loop = LoopThread()
+        self.bench = Bench(config)
         self._teams: dict[int, _Team] = {}
         self._unclaimed: dict[Future[Finish], None] = {}
         self._closing = False
@@ -120,6 +125,8 @@ class Runner:
         """Drop what has not started, abandon what runs and end the loop."""
         self._closing = True
         self.cancel()
+        with suppress(Exception):  # a blocked loop is left to die with us
+            self.loop.submit(self.bench.close()).result(timeout=_GRACE_S)
         self.loop.close()
 
     # --- on the loop's thread ---
@@ -174,8 +181,22 @@ class Runner:
             return self._broken(pending, PipelineError(_CANCELLED))
         except Exception as error:  # noqa: BLE001 - goes into the record
             return self._broken(pending, error)
+        asked = awaited(pending.job.metrics)
+        if asked:
+            return await self._with_judges(pending, raw, asked)
         # Not `pending`: its future would hold itself, and wait for the cycle collector.
         return partial(_judged, pending.job, pending.attempt, raw, self.config)
+
+    async def _with_judges(
+        self, pending: _Pending, raw: Raw, asked: Sequence[tuple[AsyncMetric, Any]]
+    ) -> Finish:
+        """Let judges have the answer; the time of the pipeline is over, its slot is not."""
+        try:
+            seen = await in_thread(partial(read, raw, self.config))
+        except Exception as error:  # noqa: BLE001 - goes into the record
+            return self._broken(pending, error)
+        found = await self.bench.judge(asked, pending.job.case, seen)
+        return partial(judge, pending.job, found.seen(seen), found.scores)
 
     def _broken(self, pending: _Pending, error: BaseException) -> Finish:
         return partial(broken, pending.job, error, self.config, pending.attempt)

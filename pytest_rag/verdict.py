@@ -99,6 +99,7 @@ def hold_all(
     min_pass: Mapping[tuple[str, str], int],
     update: Update | None = None,
     cut_short: bool = False,
+    shard: str | None = None,
 ) -> dict[str, Held]:
     """Decide over every evalset of a run; nothing is written.
 
@@ -110,6 +111,7 @@ def hold_all(
         min_pass: By evalset and case, how many repeats must pass.
         update: Whether what was measured is accepted.
         cut_short: Whether the run was interrupted, or stopped by ``-x``.
+        shard: Which part of the cases the run is, as ``1/3``; None where it is no shard.
 
     Raises:
         BaselineError: if a bar cannot be used.
@@ -130,8 +132,9 @@ def hold_all(
             alpha=evalset.alpha,
             declared=[case.id for case in evalset.cases],
             min_pass={case: k for (known, case), k in min_pass.items() if known == name},
-            whole=not cut_short and all(case.id in seen for case in evalset.cases),
+            whole=not (cut_short or shard) and all(case.id in seen for case in evalset.cases),
             cut_short=cut_short,
+            shard=shard,
         )
         held[name] = hold(asked, some, facts.get(name, {}), bars, update)
     return held
@@ -150,6 +153,9 @@ class Asked:
         min_pass: By case, how many repeats must pass.
         whole: Whether every declared case was run to the end, by this run alone.
         cut_short: Whether the run was interrupted, or stopped by ``-x``.
+        size: How many cases it has, where their ids are not known.
+        shard: Which part of the cases was run, as ``1/3``. Of a shard only the cases are judged,
+            each by itself: what is limited over the whole set waits for the others.
     """
 
     name: str
@@ -160,6 +166,13 @@ class Asked:
     min_pass: Mapping[str, int]
     whole: bool
     cut_short: bool = False
+    size: int | None = None
+    shard: str | None = None
+
+    @property
+    def compared(self) -> Sequence[GateLimit]:
+        """The limits that a comparison with the bar decides."""
+        return () if self.shard else [limit for limit in self.gate if limit.max_drop is not None]
 
 
 def hold(
@@ -181,12 +194,14 @@ def hold(
     Raises:
         BaselineError: if the bar cannot be used.
     """
-    count = None if asked.declared is None else len(asked.declared)
-    gates = judge_limits(asked.gate, results, declared=count, min_pass=asked.min_pass)
+    count = asked.size if asked.declared is None else len(asked.declared)
+    gates = judge_limits(
+        asked.gate, results, declared=count, min_pass=asked.min_pass, shard=asked.shard
+    )
     if bars.option == "none":
         return Held(evalset=asked.name, gates=gates)
     bar = bars.of(asked.file, asked.name)
-    gated = any(limit.max_drop is not None for limit in asked.gate)
+    gated = bool(asked.compared)
     if not (gated or bar.baseline is not None or bar.asked or update):
         return Held(evalset=asked.name, gates=gates)
     measured = baselines.measure(asked.name, results, facts)
@@ -195,7 +210,7 @@ def hold(
         comparison = compare(
             bar.baseline,
             measured,
-            asked.gate,
+            asked.compared,
             alpha=asked.alpha,
             declared=asked.declared,
             bar=bar.told,
@@ -221,6 +236,9 @@ def _writing(
 ) -> tuple[Pending | None, str | None, list[str]]:
     """Return what to write, why a needed bar is missing, and what to say of both."""
     notes = _edited(bar, update)
+    if asked.shard is not None:
+        notes.append(f"Shard {asked.shard}: the set is judged, and its baseline written, by merge.")
+        return None, None, notes
     if update is not None:
         if asked.cut_short:
             notes.append(f"{asked.name}: nothing was accepted, since the run was cut short.")
@@ -232,7 +250,7 @@ def _writing(
     if bar.asked:
         return None, f"{asked.name} has no baseline: {named} does not hold one.", notes
     if bars.ci is not None:
-        accept = f"pytest {asked.file.name} --rag-update"
+        accept = f"pytest {_near(asked.file)} --rag-update"
         missing = (
             f"{asked.name} has no baseline: {named} is not there, and nothing is written while "
             f"{bars.ci} is set. On your machine: {accept}, and commit the file."
@@ -281,14 +299,12 @@ def _pending(asked: Asked, measured: Measured, file: Path, update: Update) -> Pe
 def write_all(held: Sequence[Held]) -> list[str]:
     """Write what is pending, each file in one step, and return what to say of it."""
     said = []
-    here = Path.cwd()
     for each in held:
         pending = each.pending
         if pending is None:
             continue
         changed = baselines.write(pending.file, pending.baseline)
-        path = pending.file
-        name = path.relative_to(here) if path.is_relative_to(here) else path
+        name = _near(pending.file)
         if pending.first:
             said.append(f"baseline written: {name} ({pending.cases} cases). Commit it.")
         elif changed:
@@ -296,3 +312,9 @@ def write_all(held: Sequence[Held]) -> list[str]:
         else:
             said.append(f"baseline unchanged: {name}")
     return said
+
+
+def _near(path: Path) -> Path:
+    """Return a path as people type it: from here, where it lies below here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path

@@ -101,12 +101,11 @@ class RunWriter:
             cut_short: True after an interrupt or ``-x``: a record that was there is then left
                 as it is, and this one stays beside it.
         """
-        lines = [
-            self.head,
-            *(result.to_dict() for result in self._results.values()),
-            records.footer(self._results.values(), complete=complete, verdicts=self.verdicts),
-        ]
-        text = "".join(records.dumps(line) + "\n" for line in lines)
+        results = self._results.values()
+        foot = records.footer(
+            results, complete=complete, verdicts=self.verdicts, cut_short=cut_short
+        )
+        text = records.text_of(self.head, results, foot)
         with self._file:
             target = self._target(cut_short=cut_short)
             write_atomically(target, text)

@@ -21,6 +21,7 @@ import pytest_rag.plugin.session
 import pytest_rag.replay.hooks
 import pytest_rag.replay.sources
 import pytest_rag.runner
+from pytest_rag.baseline import ci
 
 __all__ = ["llama_index", "np", "pytest_rag", "workflows"]
 
@@ -41,14 +42,22 @@ def data_dir() -> Path:
     return folder
 
 
+@pytest.fixture
+def outside_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what is tested believe that a person started it, wherever that is."""
+    for name in (*ci.VARIABLES, *ci.TARGETS):
+        monkeypatch.delenv(name, raising=False)
+
+
 RunRag = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def run_rag(pytester: pytest.Pytester) -> RunRag:
+def run_rag(pytester: pytest.Pytester, outside_ci: None) -> RunRag:
     """Write files and run pytest on them: ``run_rag({"a.rag.yaml": "…"}, "-k", "x")``.
 
-    The run is in this process; ``apart=True`` gives it one of its own.
+    It is outside continuous integration unless a test says otherwise. The run is in this process;
+    ``apart=True`` gives it one of its own.
     """
 
     def run(files: dict[str, str], *args: str, apart: bool = False) -> pytest.RunResult:
@@ -56,7 +65,7 @@ def run_rag(pytester: pytest.Pytester) -> RunRag:
             path = pytester.path / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(textwrap.dedent(text).lstrip("\n"), encoding="utf-8")
-        others = ("hypothesispytest", "benchmark", "anyio", "platformdirs")
+        others = ("hypothesispytest", "benchmark", "anyio", "platformdirs", "langsmith_plugin")
         args = (*(word for name in others for word in ("-p", f"no:{name}")), *args)
         return (
             pytester.runpytest_subprocess(*args) if apart else pytester.runpytest_inprocess(*args)

@@ -23,18 +23,19 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from its own layer and those below it.
 LAYERS = (
-    {"errors", "types", "extras", "files"},
-    {"registry", "intervals"},
+    {"errors", "types", "extras", "sentences", "files"},
+    {"registry", "intervals", "vectors"},
     {"metrics", "stats", "redact", "zones"},
     {"cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
+    {"sharding"},
     {"loop", "replay"},
     {"pipelines"},
     {"observe"},
-    {"judge", "writing", "gate"},
+    {"judge", "judging", "writing", "gate", "merging"},
     {"evaluation", "runner", "baseline", "resume"},
-    {"changes", "noise", "ratios"},
+    {"changes", "noise", "ratios", "rejudge"},
     {"pairing"},
     {"compare"},
     {"verdict", "sides"},

@@ -141,6 +141,7 @@ FOOTER = closed(
     ended=TEXT,
     outcomes=closed(**dict.fromkeys(("passed", "failed", "error", "not_run"), COUNT)),
     complete={"type": "boolean"},
+    cut_short={"type": "boolean"},
     verdicts={"type": "object", "additionalProperties": {"type": "object"}},
 )
 SCHEMAS = {"header": HEADER, "result": RESULT, "footer": FOOTER}

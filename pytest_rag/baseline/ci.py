@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["VARIABLES", "target_branch", "variable"]
+__all__ = ["TARGETS", "VARIABLES", "target_branch", "variable"]
 
 VARIABLES = (
     "GITHUB_ACTIONS",
@@ -27,7 +27,7 @@ VARIABLES = (
 """Variables by which continuous integration tells what it is; the first one set is named."""
 
 _OFF = frozenset({"", "0", "false", "no", "off"})
-_TARGETS = (
+TARGETS = (
     "GITHUB_BASE_REF",
     "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
     "BITBUCKET_PR_DESTINATION_BRANCH",
@@ -35,6 +35,7 @@ _TARGETS = (
     "SYSTEM_PULLREQUEST_TARGETBRANCH",
     "CHANGE_TARGET",
 )
+"""Variables that name the branch a pull request is to be merged into."""
 
 
 def variable(environ: Mapping[str, str]) -> str | None:
@@ -44,5 +45,5 @@ def variable(environ: Mapping[str, str]) -> str | None:
 
 def target_branch(environ: Mapping[str, str]) -> str | None:
     """Return the branch that the pull request under test is to be merged into, or None."""
-    found = next((environ[name] for name in _TARGETS if environ.get(name)), None)
+    found = next((environ[name] for name in TARGETS if environ.get(name)), None)
     return None if found is None else found.removeprefix("refs/heads/")

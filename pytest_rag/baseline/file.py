@@ -142,6 +142,15 @@ def _is_newer(version: object) -> bool:
     return isinstance(version, int) and version > SCHEMA_VERSION
 
 
+def _loads(text: str) -> Any:
+    """Read JSON without the NaN and infinities that Python would let pass as no value."""
+    return json.loads(text, parse_constant=_refuse)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no score")
+
+
 class _Columns:
     """Gathers cases, one at a time, so that no score stays a Python object."""
 
@@ -161,11 +170,11 @@ class _Columns:
         for line in text.split("\n"):
             found = _CASE.match(line)
             if found:
-                self._add(json.loads(found[1]), json.loads(found[2]))
+                self._add(json.loads(found[1]), _loads(found[2]))
             else:
                 rest.append(line)
         # Of our own layout a baseline without cases is left; of any other, everything.
-        head = json.loads("\n".join(rest))
+        head = _loads("\n".join(rest))
         if not isinstance(head, dict):
             raise TypeError("it is no mapping")
         cases = head.pop("cases")

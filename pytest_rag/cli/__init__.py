@@ -13,12 +13,16 @@ import typer
 from typer.core import TyperGroup
 
 from pytest_rag import __version__
+from pytest_rag.cli import baseline
 from pytest_rag.cli.aa import aa
 from pytest_rag.cli.ab import ab
 from pytest_rag.cli.cache import cache
+from pytest_rag.cli.compare import compare
 from pytest_rag.cli.costs import costs
 from pytest_rag.cli.doctor import doctor
+from pytest_rag.cli.gate import gate
 from pytest_rag.cli.init import init
+from pytest_rag.cli.merge import merge
 from pytest_rag.cli.run import run
 from pytest_rag.cli.schema import schema
 from pytest_rag.errors import UsageError
@@ -62,8 +66,9 @@ def _options(
     """Test RAG pipelines like code."""
 
 
-for command in (init, run, aa, ab, costs, schema, doctor):
+for command in (init, run, compare, gate, merge, aa, ab, costs, schema, doctor):
     app.command()(command)
+app.add_typer(baseline.commands)
 app.add_typer(cache)
 
 

@@ -41,6 +41,7 @@ def _sections(start: Path) -> Iterator[tuple[str, Iterable[Finding]]]:
     yield "Local models", findings.models()
     yield "Keys in the environment", findings.keys()
     yield "Telemetry and start-up", findings.telemetry()
+    yield "Judges", findings.judges(root)
     yield f"Project {root}", findings.project(root)
 
 

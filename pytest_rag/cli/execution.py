@@ -192,5 +192,6 @@ class Execution:
         whole = len(seen) == sum(len(evalset.cases) for evalset in self._declared.values())
         writer.head["evalsets"] = self._facts
         writer.verdicts = {name: held.to_dict() for name, held in self.held.items()}
+        whole = whole and self._judging.shard is None
         written = writer.close(complete=ended and whole, cut_short=not ended)
         return told_of(writer, written)

@@ -12,15 +12,15 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Literal
 
 from pytest_rag import __version__
-from pytest_rag.errors import UsageError
+from pytest_rag.errors import UsageError, message_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from packaging.requirements import Requirement
 
-__all__ = ["Finding", "extras", "keys", "models", "project", "telemetry", "versions"]
+__all__ = ["Finding", "extras", "judges", "keys", "models", "project", "telemetry", "versions"]
 
 _PACKAGES = ("pytest", "llama-index-core", "openai", "numpy", "pydantic")
 _NOT_FOR_USERS = frozenset({"test", "dev"})
@@ -150,18 +150,53 @@ def models() -> Iterator[Finding]:
         text = "not installed: pip install 'pytest-rag[demo]'"
         yield Finding(state="missing", name="wordllama", text=text)
         return
-    started = time.perf_counter()
-    try:
-        from pytest_rag.pipelines.embedding import WordLlamaEmbedding
+    yield _tried("wordllama", _wordllama)
 
-        vector = WordLlamaEmbedding().get_text_embedding("Does it work?")
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
-        text = f"does not load: {type(error).__name__}: {error}"
-        yield Finding(state="broken", name="wordllama", text=text)
-        return
+
+def _wordllama() -> str:
+    started = time.perf_counter()
+    from pytest_rag.pipelines.embedding import WordLlamaEmbedding
+
+    vector = WordLlamaEmbedding().get_text_embedding("Does it work?")
     seconds = time.perf_counter() - started
-    text = f"embeds a sentence in {len(vector)} dimensions ({seconds:.1f} s with all imports)"
-    yield Finding(state="ok", name="wordllama", text=text)
+    return f"embeds a sentence in {len(vector)} dimensions ({seconds:.1f} s with all imports)"
+
+
+def judges(root: Path) -> Iterator[Finding]:
+    """Yield whether a judge is configured and can be made, and whether ragas imports."""
+    from pytest_rag import config
+    from pytest_rag.judging import Models
+
+    try:
+        settings = config.load(root).judge
+    except UsageError:
+        return  # told with the project
+    if settings.model is None:
+        text = "none configured: rubrics and judged metrics need [tool.pytest-rag.judge] model = …"
+        yield Finding(state="not set", name="judge", text=text)
+    else:
+        yield _tried("judge", lambda: f"{Models(settings, root).model}, not asked")
+    if _version("ragas") is None:
+        text = "not installed: pip install 'pytest-rag[ragas]'"
+        yield Finding(state="missing", name="ragas", text=text)
+    else:
+        yield _tried("ragas", _ragas)
+
+
+def _ragas() -> str:
+    from pytest_rag.metrics import ragas
+
+    started = time.perf_counter()
+    ragas.load()
+    return f"{_version('ragas')} imports ({time.perf_counter() - started:.1f} s)"
+
+
+def _tried(name: str, work: Callable[[], str]) -> Finding:
+    try:
+        return Finding(state="ok", name=name, text=work())
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the finding
+        text = f"does not load: {type(error).__name__}: {message_of(error)}"
+        return Finding(state="broken", name=name, text=text)
 
 
 def keys() -> Iterator[Finding]:
@@ -185,7 +220,7 @@ def telemetry() -> Iterator[Finding]:
         text = "tracing is on: questions and answers are sent to LangSmith"
         yield Finding(state="note", name="langsmith", text=text)
     if _version("ragas") is not None and not _is_true("RAGAS_DO_NOT_TRACK"):
-        text = "reports its use to its makers; to stop it: export RAGAS_DO_NOT_TRACK=true"
+        text = "tells its makers where you use it yourself: export RAGAS_DO_NOT_TRACK=true"
         yield Finding(state="note", name="ragas", text=text)
 
 

@@ -73,6 +73,12 @@ def run(
         str | None,
         typer.Option(metavar="USD", help="Start nothing that could make the run cost more."),
     ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="i/n", help="Run the i-th of n parts of the cases.")
+    ] = None,
+    shard_times: Annotated[
+        Path | None, typer.Option(metavar="RUN.jsonl", help="Split by the times in this record.")
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Show cases, calls and estimated cost; run nothing.")
     ] = False,
@@ -84,6 +90,7 @@ def run(
     from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
+    from pytest_rag.evaluation import need_judge
     from pytest_rag.resume import Resumed
 
     limit = _amount(max_cost)
@@ -91,7 +98,11 @@ def run(
     settings = settings.with_options(concurrency=concurrency, mode=_mode(mode), cache=_cache(cache))
     resumed = None if resume is None else Resumed.of(resume)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
+    for evalset in declared.values():
+        need_judge(evalset, settings)
     chosen = _repeated(narrow(list(declared.values()), ids=case or (), tags=tag or ()), repeat)
+    if shard is not None:
+        chosen = _part(chosen, shard, shard_times, update=update)
     if plan:
         _show_plan(chosen, out, settings)
         return
@@ -99,9 +110,16 @@ def run(
     bars = Bars(baseline, Path.cwd(), os.environ)
     for evalset in chosen:
         bars.of(evalset.path, evalset.name)
-    judging = Judging(declared=declared, bars=bars, update="all" if update else None)
-    ran = {"concurrency": concurrency, "repeat": repeat, "mode": mode}
-    options = {**ran, "tags": tag, "cases": case}
+    judging = Judging(declared=declared, bars=bars, update="all" if update else None, shard=shard)
+    options: dict[str, Any] = {
+        "concurrency": concurrency,
+        "repeat": repeat,
+        "mode": mode,
+        "tags": tag,
+        "cases": case,
+    }
+    if shard is not None:
+        options["shard"] = shard
     writer = _open(out, options, settings)
     execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, limit=limit)
     raise typer.Exit(_run(chosen, execution, paths))
@@ -144,6 +162,29 @@ def _repeated(evalsets: Sequence[EvalSet], repeat: int | None) -> list[EvalSet]:
         replace(evalset, cases=tuple(with_repeat(case, repeat) for case in evalset.cases))
         for evalset in evalsets
     ]
+
+
+def _part(
+    evalsets: Sequence[EvalSet], text: str, times: Path | None, *, update: bool
+) -> list[EvalSet]:
+    """Return the evalsets with the cases of a shard; those without any are left out."""
+    from pytest_rag import records
+    from pytest_rag.errors import UsageError
+    from pytest_rag.sharding import Shard, times_of
+
+    if update:
+        raise UsageError(
+            "A shard writes no baseline: leave out --update, and accept the whole with "
+            "pytest-rag merge --update."
+        )
+    keys = [(evalset.name, case.id) for evalset in evalsets for case in evalset.cases]
+    known = None if times is None else times_of(records.read(times).results)
+    mine = Shard.parse(text).share(keys, known)
+    parts = [
+        replace(each, cases=tuple(case for case in each.cases if (each.name, case.id) in mine))
+        for each in evalsets
+    ]
+    return [part for part in parts if part.cases]
 
 
 def _show_plan(evalsets: Sequence[EvalSet], out: Path | None, settings: Config) -> None:
@@ -209,4 +250,6 @@ def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path
     if not ended:
         return _INTERRUPTED
     say((text, "bold") for text in write_all(list(execution.held.values())))
+    if not evalsets:  # a shard that no case fell to
+        return 0
     return verdict.exit_status(summary) or int(execution.stopped > 0)

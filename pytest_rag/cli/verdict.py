@@ -34,11 +34,13 @@ class Judging:
         declared: The evalsets as their files say, by name; what is run may be a part of them.
         bars: Where the baselines are.
         update: Whether what is measured is accepted.
+        shard: Which part of the cases is run, as ``1/3``, or None.
     """
 
     declared: Mapping[str, EvalSet]
     bars: Bars
     update: Update | None = None
+    shard: str | None = None
 
     def hold(
         self,
@@ -61,6 +63,7 @@ class Judging:
             min_pass=min_pass,
             update=self.update,
             cut_short=not ended,
+            shard=self.shard,
         )
 
 

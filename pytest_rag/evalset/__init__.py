@@ -16,6 +16,7 @@ from pytest_rag.evalset.model import TEXT_KEYS, FactoryModel, FileModel, LocalMo
 from pytest_rag.evalset.problems import Problems, Source, show
 from pytest_rag.evalset.schema import json_schema
 from pytest_rag.evalset.yamlpos import as_text, compose, decode, plain
+from pytest_rag.metrics.rubric import is_rubric
 from pytest_rag.registry import did_you_mean
 from pytest_rag.types import EvalSet, PipelineSpec
 
@@ -134,7 +135,9 @@ def _evalset(root: Node, problems: Problems) -> EvalSet | None:
     _bulk(model, builder, source)
     if not builder.cases and not problems.found:
         problems.at(root, "The file holds no case. Write at least one under 'cases'.")
-    gate, alpha = read_gate(model.gate, source)
+    checks = (limit for case in builder.cases for limit in case.checks)
+    rubrics = {limit.metric for limit in checks if is_rubric(limit.argument)}
+    gate, alpha = read_gate(model.gate, source, rubrics)
     return EvalSet(
         name=model.evalset or problems.path.stem.removesuffix(".rag"),
         path=problems.path,

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import BUDGETS
-from pytest_rag.errors import ConfigError
+from pytest_rag.errors import ConfigError, MissingExtraError
 from pytest_rag.evalset.problems import Problems, Source, show
 from pytest_rag.registry import did_you_mean, nearest
 from pytest_rag.types import AGGREGATES, GateLimit, Limit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from pytest_rag.evalset.problems import Loc
     from pytest_rag.types import Aggregate, Case, Metric
@@ -52,8 +52,7 @@ def read_checks(raw: object, source: Source, loc: Loc = ("checks",)) -> Checks:
         if source.problems.full:
             break
         try:
-            kind = _kind(name)
-            checks[name] = None if value is None else _limit(kind, value)
+            checks[name] = None if value is None else _check(name, value)
         except _WrongError as error:
             source.report(str(error), (*loc, name), key=True)
     return checks
@@ -83,7 +82,32 @@ def lacks(limit: Limit, case: Case) -> str | None:
         return None
     from pytest_rag import metrics
 
-    return metrics.lacking(_metric(limit.metric), case, limit.argument)
+    metric, argument = metrics.of_limit(limit)
+    return metrics.lacking(metric, case, argument)
+
+
+def _check(name: str, value: Any) -> Limit:
+    if isinstance(value, dict) and "rubric" in value:
+        return _rubric(name, value)
+    return _limit(_kind(name), value)
+
+
+def _rubric(name: str, value: Mapping[str, Any]) -> Limit:
+    from pytest_rag.evalset.rubric import read_rubric
+
+    if _exists(name):
+        raise _WrongError(f"{show(name)} is a metric already. Give the rubric another name.")
+    wrong, rubric = read_rubric(value["rubric"])
+    if rubric is None:
+        raise _WrongError(f"Rubric {show(name)}: {wrong}")
+    for key in value.keys() - {"rubric", "min", "max"}:
+        hint = did_you_mean(key, ("rubric", "min", "max"))
+        raise _WrongError(f"Unknown key {show(key)} in check {show(name)}.{hint}")
+    bounds = {key: _number(name, value[key]) for key in ("min", "max") if key in value}
+    if not bounds:
+        low, high = rubric["scale"]
+        raise _WrongError(f"Rubric {show(name)} has no limit. Write min: {(low + high) / 2:g}.")
+    return _bounded(_Kind(name=name, ceiling=False), bounds, {"rubric": rubric})
 
 
 def _limit(kind: _Kind, value: Any) -> Limit:
@@ -158,6 +182,8 @@ def _metric(name: str) -> Metric:
         if near:
             raise _WrongError(f"Unknown metric {show(name)}. Did you mean {near!r}?") from None
         raise _WrongError(str(error)) from None
+    except MissingExtraError as error:
+        raise _WrongError(f"{error}.") from None
 
 
 def _nearest_budget(name: str, *, sure: bool) -> str | None:
@@ -192,8 +218,16 @@ def _ordered(name: str, bounds: Mapping[str, float]) -> None:
 # --- the gate ---------------------------------------------------------------------------------
 
 
-def read_gate(raw: Mapping[str, Any], source: Source) -> tuple[tuple[GateLimit, ...], float]:
-    """Return the limits of ``gate`` and the chance of a false alarm it accepts."""
+def read_gate(
+    raw: Mapping[str, Any], source: Source, rubrics: Collection[str] = ()
+) -> tuple[tuple[GateLimit, ...], float]:
+    """Return the limits of ``gate`` and the chance of a false alarm it accepts.
+
+    Args:
+        raw: As written.
+        source: Where problems are told.
+        rubrics: Names of the cases' rubrics, which are metrics of this evalset alone.
+    """
     limits = []
     alpha = ALPHA
     for key, value in raw.items():
@@ -203,7 +237,7 @@ def read_gate(raw: Mapping[str, Any], source: Source) -> tuple[tuple[GateLimit, 
             if key == "alpha":
                 alpha = _alpha(value)
             else:
-                limits.append(_gate_limit(key, value))
+                limits.append(_gate_limit(key, value, rubrics))
         except _WrongError as error:
             source.report(str(error), ("gate", key), key=True)
     return tuple(limits), alpha
@@ -215,8 +249,8 @@ def _alpha(value: Any) -> float:
     return float(value)
 
 
-def _gate_limit(key: str, value: Any) -> GateLimit:
-    kind, aggregate = _gate_key(key)
+def _gate_limit(key: str, value: Any, rubrics: Collection[str]) -> GateLimit:
+    kind, aggregate = _rubric_key(key, rubrics) or _gate_key(key)
     if _is_number(value):
         value = {"max" if kind.ceiling else "min": value}
     if not isinstance(value, dict) or not value:
@@ -246,6 +280,13 @@ def _max_drop(kind: _Kind, aggregate: Aggregate, drop: float | None) -> None:
         )
     if drop < 0:
         raise _WrongError(f"'max_drop' of {show(kind.name)} cannot be negative.")
+
+
+def _rubric_key(key: str, rubrics: Collection[str]) -> tuple[_Kind, Aggregate] | None:
+    for aggregate in AGGREGATES:
+        if key.removesuffix(f".{aggregate}") in rubrics and key not in rubrics:
+            return _Kind(name=key.removesuffix(f".{aggregate}"), ceiling=False), aggregate
+    return (_Kind(name=key, ceiling=False), "mean") if key in rubrics else None
 
 
 def _gate_key(key: str) -> tuple[_Kind, Aggregate]:

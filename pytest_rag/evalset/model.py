@@ -20,6 +20,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from pytest_rag.evalset.problems import show
+from pytest_rag.evalset.rubric import RUBRIC_SCHEMA
 from pytest_rag.evalset.sentences import sentence
 
 if TYPE_CHECKING:
@@ -167,7 +168,7 @@ _CHECK = {
     "anyOf": [
         {"type": ["number", "string", "null"]},
         {"type": "array"},
-        {"type": "object", "properties": _BOUNDS},
+        {"type": "object", "properties": {**_BOUNDS, "rubric": RUBRIC_SCHEMA}},
     ],
 }
 _GATE_VALUE = {

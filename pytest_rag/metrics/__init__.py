@@ -7,6 +7,7 @@ are registered in :data:`METRICS` or by the entry-point group ``pytest_rag.metri
 from __future__ import annotations
 
 import difflib
+import importlib
 import math
 import re
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.errors import ConfigError, message_of
 from pytest_rag.metrics import ranking
 from pytest_rag.metrics.answer import ANSWER_METRICS
+from pytest_rag.metrics.facts import FACT_METRICS
+from pytest_rag.metrics.semantic import SEMANTIC_METRICS
 from pytest_rag.registry import Registry
 from pytest_rag.types import Metric, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_rag.metrics.gold import Resolved
-    from pytest_rag.types import Case, Observation
+    from pytest_rag.types import Case, Limit, Observation
 
 __all__ = [
     "METRICS",
@@ -29,16 +32,19 @@ __all__ = [
     "get",
     "lacking",
     "names",
+    "of_limit",
     "score_all",
     "takes_argument",
     "validate_argument",
 ]
 
 METRICS: Registry[Metric] = Registry("metric", "pytest_rag.metrics")
-for _metric in ANSWER_METRICS:
+for _metric in (*ANSWER_METRICS, *FACT_METRICS, *SEMANTIC_METRICS):
     METRICS.register(_metric.name, _metric)
 
 RANKING_PATTERN = ranking.PATTERN
+# Metrics of other libraries: their module finds them by name.
+_FAMILIES = {"ragas": "pytest_rag.metrics.ragas", "llamaindex": "pytest_rag.metrics.llamaindex"}
 _CUTOFFS = (1, 3, 5, 10, 20, 50, 100)
 _YAML_KEYS = {"relevant": "`relevant`", "answers": "`answer`", "argument": "something to look for"}
 # What other tools call ours, folded and without signs.
@@ -63,10 +69,18 @@ def get(name: str) -> Metric:
 
     Raises:
         ConfigError: if there is none; names the right one, also where another tool's was written.
+        MissingExtraError: if it needs a package that is not installed; says what to type.
     """
-    found = ranking.parse(name) or METRICS.find(name)
+    family, dot, _ = name.partition(".")
+    if dot and family in _FAMILIES:
+        found: Metric | None = importlib.import_module(_FAMILIES[family]).find(name)
+    else:
+        found = ranking.parse(name) or METRICS.find(name)
     if found is None:
         raise ConfigError(f"Unknown metric {name!r}.{_hint(name)}")
+    require = getattr(found, "require", None)
+    if require is not None:
+        require()
     return found
 
 
@@ -125,6 +139,19 @@ def lacking(metric: Metric, case: Case, argument: Any = None) -> str | None:
     return further(case, argument) if further is not None else None
 
 
+def of_limit(limit: Limit) -> tuple[Metric, Any]:
+    """Return the metric of a limit with its argument; a rubric makes a metric of its own.
+
+    Raises:
+        ConfigError: if there is none of that name.
+    """
+    from pytest_rag.metrics import rubric
+
+    if rubric.is_rubric(limit.argument):
+        return rubric.RubricMetric.of(limit.metric, limit.argument), None
+    return get(limit.metric), limit.argument
+
+
 def takes_argument(metric: Metric) -> bool:
     """Tell whether a check may give the metric something to compare with, as ``contains: five``."""
     return "argument" in metric.needs or bool(getattr(metric, "takes_argument", False))
@@ -144,6 +171,8 @@ def score_all(
     case: Case,
     observation: Observation,
     resolved: Resolved | str | None = None,
+    *,
+    judged: Mapping[str, Score] | None = None,
 ) -> dict[str, Score]:
     """Compute many metrics of one run; the gold is resolved once for all ranking measures.
 
@@ -154,15 +183,19 @@ def score_all(
         case: The question and what is known of the right answer.
         observation: What the run showed.
         resolved: What `ranking.resolve_case` gave, where it was asked already.
+        judged: Scores that were awaited, by metric name; they are taken as they are.
     """
-    judged: ranking.Judged | str | None = None
+    known = judged or {}
+    ranked: ranking.Judged | str | None = None
     scores = {}
     for metric, argument in metrics:
-        if isinstance(metric, ranking.RankingMetric):
-            if judged is None:
+        if metric.name in known:
+            scores[metric.name] = known[metric.name]
+        elif isinstance(metric, ranking.RankingMetric):
+            if ranked is None:
                 resolved = resolved or ranking.resolve_case(case, observation)
-                judged = ranking.judge_case(case, resolved)
-            scores[metric.name] = metric.score_judged(judged)
+                ranked = ranking.judge_case(case, resolved)
+            scores[metric.name] = metric.score_judged(ranked)
         else:
             scores[metric.name] = _guarded(metric, case, observation, argument)
     return scores

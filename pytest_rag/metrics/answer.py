@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from pytest_rag.metrics.quantities import Quantity
     from pytest_rag.types import Case, Observation
 
-__all__ = ["ANSWER_METRICS", "AnswerMetric"]
+__all__ = ["ANSWER_METRICS", "NO_ANSWER", "AnswerMetric", "Asked", "Found"]
 
-_NO_ANSWER = "the pipeline gives no answer"
+NO_ANSWER = "the pipeline gives no answer"
 _LONGEST_FOR_REGEX = 20_000
 
 
@@ -62,6 +62,7 @@ class AnswerMetric:
         compute: The value, or None, and a reason, from what is asked.
         needs: What the case must carry.
         check: Tells what is wrong with an argument, or None; None where no argument is taken.
+        or_answers: Whether reference answers do where no argument is given.
         version: Of the definition.
         higher_is_better: True for all of them.
     """
@@ -70,6 +71,7 @@ class AnswerMetric:
     compute: Callable[[Asked], Found]
     needs: frozenset[str] = frozenset()
     check: Callable[[Any], str | None] | None = None
+    or_answers: bool = False
     version: str = "1"
     higher_is_better: bool = True
 
@@ -84,8 +86,8 @@ class AnswerMetric:
 
     def lacking(self, case: Case, argument: Any = None) -> str | None:
         """Return what the case lacks beyond ``needs``, or None."""
-        if self.name == "numeric" and argument is None and not case.answers:
-            return "numeric needs an argument or `answer`"
+        if self.or_answers and argument is None and not case.answers:
+            return f"{self.name} needs an argument or `answer`"
         return None
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:
@@ -95,7 +97,7 @@ class AnswerMetric:
 
     def _found(self, case: Case, observation: Observation, argument: Any) -> Found:
         if observation.answer is None:
-            return None, _NO_ANSWER
+            return None, NO_ANSWER
         if "answers" in self.needs and not case.answers:
             return None, "the case has no `answer`"
         if argument is None and "argument" in self.needs:
@@ -299,7 +301,7 @@ ANSWER_METRICS = (
     AnswerMetric(name="contains", compute=_contains, needs=_ARGUMENT, check=_wrong_phrases),
     AnswerMetric(name="one_of", compute=_one_of, needs=_ARGUMENT, check=_wrong_phrases),
     AnswerMetric(name="regex", compute=_regex, needs=_ARGUMENT, check=_wrong_pattern),
-    AnswerMetric(name="numeric", compute=_numeric, check=_wrong_number),
+    AnswerMetric(name="numeric", compute=_numeric, check=_wrong_number, or_answers=True),
     AnswerMetric(name="refusal", compute=_refusal),
     AnswerMetric(name="groundedness", compute=_groundedness),
 )

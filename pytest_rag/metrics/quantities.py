@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_rag.metrics.text import Language
 
-__all__ = ["Quantity", "canonical_unit", "quantities"]
+__all__ = ["Quantity", "canonical_unit", "is_unit", "quantities"]
 
 _SMALL = (
     """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen
@@ -44,8 +44,10 @@ _SCALES: dict[str, float] = {
     "hundred": 100, "hundert": 100,
     "thousand": 1e3, "mil": 1e3, "tausend": 1e3, "tsd": 1e3, "k": 1e3,
     "million": 1e6, "millions": 1e6, "milhão": 1e6, "milhões": 1e6, "millionen": 1e6, "mio": 1e6,
-    "mn": 1e6, "M": 1e6,
-    "billion": 1e9, "billions": 1e9, "bilhão": 1e9, "bilhões": 1e9, "bn": 1e9,
+    "mn": 1e6, "M": 1e6, "dozen": 12, "dutzend": 12, "dúzia": 12, "dúzias": 12,
+    "lakh": 1e5, "lakhs": 1e5, "crore": 1e7, "crores": 1e7,
+    "billion": 1e9, "billions": 1e9, "bilhão": 1e9, "bilhões": 1e9, "bn": 1e9, "B": 1e9,
+    "bilião": 1e12, "biliões": 1e12, "tn": 1e12,
     "milliarde": 1e9, "milliarden": 1e9, "mrd": 1e9,
     "trillion": 1e12, "trilhão": 1e12, "trilhões": 1e12, "billionen": 1e12,
 }  # fmt: skip
@@ -126,6 +128,11 @@ def canonical_unit(word: str) -> str:
     """Return one name for a unit in all languages (``Tage`` → ``day``), else the folded word."""
     folded = word.strip().casefold()
     return _UNIT_OF.get(folded, folded)
+
+
+def is_unit(word: str) -> bool:
+    """Tell whether a word is the name of a unit in one of the languages."""
+    return word.casefold() in _UNIT_OF
 
 
 def quantities(text: str, language: Language = "en", *, articles: bool = True) -> list[Quantity]:
@@ -226,8 +233,8 @@ class _Token:
 
     @property
     def scale(self) -> float | None:
-        """The factor of a scale word; ``M`` is a million, ``m`` a metre."""
-        return _SCALES.get(self.text if self.text == "M" else self.word)
+        """The factor of a scale word; ``M`` is a million, ``m`` a metre; ``B`` a billion."""
+        return _SCALES.get(self.text if self.text in ("M", "B") else self.word)
 
 
 def _is_article(tokens: list[_Token]) -> bool:

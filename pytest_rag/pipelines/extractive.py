@@ -13,7 +13,7 @@ from llama_index.core.response_synthesizers import BaseSynthesizer
 from llama_index.core.schema import QueryBundle
 
 from pytest_rag.pipelines.language import count_words, detect, terms
-from pytest_rag.pipelines.sentences import Sentence, split_sentences
+from pytest_rag.sentences import Sentence, split_sentences
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

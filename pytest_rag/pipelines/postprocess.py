@@ -10,7 +10,7 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from pytest_rag.pipelines.language import count_words
-from pytest_rag.pipelines.sentences import split_sentences
+from pytest_rag.sentences import split_sentences
 
 __all__ = ["ContextLimit", "SentenceRerank"]
 

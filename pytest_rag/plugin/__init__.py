@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pytest_rag.plugin.session import RagSession
 
 _SESSION: pytest.StashKey[RagSession] = pytest.StashKey()
+_SUFFIXES = (".rag.yaml", ".rag.yml")
 _MARKERS = (
     "rag(evalset=None, tags=None, repeat=None): run the test with each case of an evalset.",
     "rag_budget(latency_ms=None, cost_usd=None, …): ceilings for every question the test asks.",
@@ -66,6 +67,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="live (default), record the calls of models, or replay them without network or key",
     )
     group.addoption(
+        "--rag-shard", metavar="i/n", help="run the i-th of n parts; join them: pytest-rag merge"
+    )
+    group.addoption(
+        "--rag-shard-times",
+        metavar="RUN.jsonl",
+        help="split by the times in this record, the same for every shard",
+    )
+    group.addoption(
         "--rag-plan", action="store_true", help="show cases, calls and estimated cost; run nothing"
     )
 
@@ -77,8 +86,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if any(value for name, value in vars(config.option).items() if name.startswith("rag_")):
         from pytest_rag.plugin.settings import Settings
 
-        if Settings.of(config).mode != "live":
-            session_of(config)  # keys are filled in and sockets refused from here on
+        settings = Settings.of(config)
+        # In other modes keys are filled in and sockets refused from here on; an empty shard has a
+        # record too.
+        if settings.mode != "live" or settings.shard is not None:
+            session_of(config)
     config.pluginmanager.register(_Listener(config), "rag-listener")
 
 
@@ -101,11 +113,20 @@ def pytest_configure_node(node: Any) -> None:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Collect ``*.rag.yaml`` files."""
-    if not file_path.name.endswith((".rag.yaml", ".rag.yml")):
+    if not file_path.name.endswith(_SUFFIXES):
         return None
     from pytest_rag.plugin.collect import EvalSetFile
 
     return EvalSetFile.from_parent(parent, path=file_path)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the cases of other shards out."""
+    if config.getoption("--rag-shard") is not None:
+        from pytest_rag.plugin.shard import deselect
+
+        deselect(config, items)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -122,6 +143,18 @@ class _Listener:
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
+        self.unreadable = False
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Note a file of ours that cannot be used, or whose baseline cannot."""
+        if report.failed and report.nodeid.endswith(_SUFFIXES):
+            self.unreadable = True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Make it exit status 2 with xdist, too, whose workers' collection errors are a 1."""
+        if self.unreadable and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
+            session.exitstatus = pytest.ExitCode.INTERRUPTED
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal asks how to show it
     def pytest_runtest_logreport(self, report: Any) -> None:

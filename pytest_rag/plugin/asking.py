@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from concurrent.futures import wait
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from pytest_rag.errors import BudgetError, PipelineError, UsageError, message_of
 from pytest_rag.evalset import limits
 from pytest_rag.evaluation import jobs_of
 from pytest_rag.judge import broken, judge
+from pytest_rag.judging import awaited
 from pytest_rag.observe import Attempt, ask, read
 from pytest_rag.pipelines.adapters import adapt
 from pytest_rag.pipelines.factory import key_missing
@@ -32,11 +34,12 @@ if TYPE_CHECKING:
     from pytest_rag.config import Config
     from pytest_rag.costs.budget import Reservation
     from pytest_rag.judge import Job
+    from pytest_rag.judging import Judged
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
     from pytest_rag.records import Result
-    from pytest_rag.types import CheckResult, Observation
+    from pytest_rag.types import CheckResult, Metric, Observation, Score
 
 __all__ = ["RAG", "Rag"]
 
@@ -48,6 +51,12 @@ RAG: pytest.StashKey[Rag] = pytest.StashKey()
 class _Asked:
     case: Case
     seen: Observation
+    asked: list[Judged] = field(default_factory=list)
+    judged: dict[tuple[str, str], Score] = field(default_factory=dict)
+
+    def billed(self) -> Observation:
+        """Return what was seen with the calls of judges behind the pipeline's own."""
+        return functools.reduce(lambda seen, each: each.seen(seen), self.asked, self.seen)
 
 
 class Rag:
@@ -168,8 +177,7 @@ class Rag:
         """
         asked = self._find(observation)
         limit = self._limits({metric: 0})[0]
-        found = metrics.score_all([(metrics.get(limit.metric), None)], asked.case, asked.seen)
-        return found[metric].value
+        return self._scores([(metrics.get(limit.metric), None)], asked)[metric].value
 
     # --- for the plugin ---
 
@@ -194,7 +202,7 @@ class Rag:
         asked, self._asked = self._asked, []
         broke, self._broke = self._broke, []
         results = [
-            *(judge(self._job(each.case, n), each.seen) for n, each in enumerate(asked)),
+            *(self._result(self._job(each.case, n), each) for n, each in enumerate(asked)),
             *broke,
         ]
         if raised is None or isinstance(raised.value, pytest.skip.Exception) or broke:
@@ -207,6 +215,21 @@ class Rag:
         ]
 
     # --- inside ---
+
+    def _result(self, job: Job, asked: _Asked) -> Result:
+        scores = self._scores(job.metrics, asked)
+        return judge(job, asked.billed(), scores)
+
+    def _scores(self, wanted: Sequence[tuple[Metric, Any]], asked: _Asked) -> Mapping[str, Score]:
+        """Compute metrics of an answer; a judge is asked only once for each."""
+        new = [(m, a) for m, a in awaited(wanted) if (m.name, repr(a)) not in asked.judged]
+        if new:
+            runner = self._session.runner(self._config)
+            found = runner.loop.submit(runner.bench.judge(new, asked.case, asked.seen)).result()
+            asked.asked.append(found)
+            asked.judged |= {(m.name, repr(a)): found.scores[m.name] for m, a in new}
+        known = {m.name: asked.judged[m.name, repr(a)] for m, a in awaited(wanted)}
+        return metrics.score_all(wanted, asked.case, asked.seen, judged=known)
 
     def _job(self, case: Case, number: int) -> Job:
         """Return the job of the n-th question of this test, under the test's name."""
@@ -298,12 +321,8 @@ class Rag:
             raise pytest.UsageError(str(error)) from error
 
     def _verdicts(self, asked: _Asked) -> tuple[CheckResult, ...]:
-        wanted = [
-            (metrics.get(limit.metric), limit.argument)
-            for limit in asked.case.checks
-            if limit.metric not in BUDGETS
-        ]
-        scores = metrics.score_all(wanted, asked.case, asked.seen)
+        written = (limit for limit in asked.case.checks if limit.metric not in BUDGETS)
+        scores = self._scores([metrics.of_limit(limit) for limit in written], asked)
         return (
             *check(asked.case.checks, scores, asked.seen),
             *forbidden(asked.case, asked.seen),

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_rag import evalset as evalsets
 from pytest_rag.errors import UsageError
-from pytest_rag.evaluation import with_repeat
+from pytest_rag.evaluation import need_judge, with_repeat
 from pytest_rag.plugin import session_of
 
 if TYPE_CHECKING:
@@ -43,8 +43,9 @@ class EvalSetFile(pytest.File):
         session = session_of(self.config)
         try:
             repeat = session.settings.repeat
-            session.load_project()
+            project = session.load_project()
             evalset = session.add(evalsets.load(self.path))
+            need_judge(evalset, project)
             session.find_bar(evalset)
         except UsageError as error:
             here = f"{self.config.invocation_params.dir}{os.sep}"

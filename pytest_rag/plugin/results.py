@@ -53,6 +53,7 @@ class Collected:
         self._cut_short = False
         self._tapes: dict[str, Path] = {}
         self._ledger: RunLedger | None = None
+        self.idle = False  # a shard that no case fell to
 
     # --- where items run ---
 
@@ -110,11 +111,11 @@ class Collected:
 
     def finish(self, session: pytest.Session) -> int | None:
         """Judge the whole, close the record, and return the exit status where it must not be 0."""
-        if not self.results:
-            return self._accept_figures()
-        self._min_pass = self._needed()
         cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
         self._cut_short = cut_short
+        if not self.results:
+            return self._accept_figures() or self._idle(cut_short=cut_short)
+        self._min_pass = self._needed()
         usable = self._judge(cut_short=cut_short)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
         over = stopped(self.results.values())
@@ -152,6 +153,13 @@ class Collected:
                 self._said.extend([] if said is None else [(said, "dim")])
         notes = [*deck.notes(), *told_of_resumed(self.settings.resume, self.results.values())]
         self._said.extend((note, "dim") for note in notes)
+
+    def _idle(self, *, cut_short: bool) -> int | None:
+        """Write the record of a shard without cases, so that it is not called missing."""
+        if self.settings.shard is not None and not cut_short:
+            self._open()
+            self._close(complete=False, cut_short=False)
+        return pytest.ExitCode.OK if self.idle else None
 
     def print(self, terminal: Any) -> None:
         """Print the summary of the run."""
@@ -196,7 +204,13 @@ class Collected:
 
     def _open(self) -> RunWriter | None:
         if self._writer is None and self.settings.out is not None:
-            options = {"concurrency": self.settings.concurrency, "repeat": self.settings.repeat}
+            shard = self.settings.shard
+            options: dict[str, Any] = {
+                "concurrency": self.settings.concurrency,
+                "repeat": self.settings.repeat,
+            }
+            if shard is not None:
+                options["shard"] = str(shard)
             head = records.header(options, self.config.rootpath)
             head["run_id"] = self.ledger.run
             self._writer = RunWriter(self.settings.out, head)
@@ -224,6 +238,7 @@ class Collected:
                 min_pass=self._min_pass,
                 update=self.settings.update,
                 cut_short=cut_short,
+                shard=None if self.settings.shard is None else str(self.settings.shard),
             )
         except BaselineError as error:
             self._said.append((str(error), "bad"))
@@ -266,7 +281,9 @@ class Collected:
         }
 
     def _complete(self) -> bool:
-        """Tell whether every case of every evalset met has a result."""
+        """Tell whether every case of every evalset met has a result; of a shard, never."""
+        if self.settings.shard is not None:
+            return False
         known = [self._known(name) for name in {*self._evalsets, *self._facts}]
         return all(self._has_all(evalset) for evalset in known if evalset is not None)
 

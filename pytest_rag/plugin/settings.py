@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.baseline.source import Bars
+    from pytest_rag.records import Run
     from pytest_rag.resume import Resumed
+    from pytest_rag.sharding import Shard
     from pytest_rag.types import Mode
     from pytest_rag.verdict import Update
 
@@ -37,6 +39,8 @@ class Settings:
         cache: Out of what calls are answered, or None for what is configured.
         resume: The run record whose results are taken over, or None.
         max_cost: US dollars that the run may cost, or None.
+        shard: Which part of the cases this run is, or None.
+        shard_times: The run by whose times the cases are split, or None.
     """
 
     concurrency: int | None
@@ -48,7 +52,9 @@ class Settings:
     mode: Mode
     cache: str | None
     resume: Resumed | None
-    max_cost: float | None
+    max_cost: float | None = None
+    shard: Shard | None = None
+    shard_times: Run | None = None
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -76,6 +82,8 @@ class Settings:
             cache=_cache(config.getoption("--rag-cache")),
             resume=_resume(config),
             max_cost=_amount(config, "--rag-max-cost"),
+            shard=_shard(config),
+            shard_times=_shard_times(config),
         )
 
 
@@ -94,6 +102,37 @@ def _update(config: pytest.Config) -> Update | None:
     if wanted is not None and config.getoption("--rag-baseline") == "none":
         raise pytest.UsageError("--rag-update accepts a baseline; leave out --rag-baseline=none.")
     return cast("Update | None", wanted)
+
+
+def _shard(config: pytest.Config) -> Shard | None:
+    from pytest_rag.errors import ConfigError
+    from pytest_rag.sharding import Shard
+
+    text = config.getoption("--rag-shard")
+    if text is None:
+        return None
+    if config.getoption("rag_update") is not None:
+        raise pytest.UsageError(
+            "A shard writes no baseline: leave out --rag-update, and accept the whole with "
+            "pytest-rag merge --update."
+        )
+    try:
+        return Shard.parse(text)
+    except ConfigError as error:
+        raise pytest.UsageError(f"--rag-shard: {error}") from None
+
+
+def _shard_times(config: pytest.Config) -> Run | None:
+    from pytest_rag import records
+    from pytest_rag.errors import RecordError
+
+    text = config.getoption("--rag-shard-times")
+    if text is None:
+        return None
+    try:
+        return records.read(config.invocation_params.dir / text)
+    except RecordError as error:
+        raise pytest.UsageError(f"--rag-shard-times: {error}") from None
 
 
 def _check(out: Path) -> None:

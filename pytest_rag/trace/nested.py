@@ -80,3 +80,9 @@ class NestedTrace(Trace):
         super().end_call(span_id, response, texts)
         if self._around is not None:
             self._around.end_call(span_id, response, texts)
+
+    def note_prompt(self, span_id: str | None, asked: Any) -> None:
+        """Note what a model was asked."""
+        super().note_prompt(span_id, asked)
+        if self._around is not None:
+            self._around.note_prompt(span_id, asked)

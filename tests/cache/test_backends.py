@@ -12,8 +12,8 @@ import warnings
 
 import pytest
 import redis
+from redis_server import MISSING, RedisServer
 
-from conftest import MISSING, RedisServer
 from pytest_rag.cache import Key, key_of, open_cache
 from pytest_rag.cache.envelope import CorruptEntryError, pack, unpack
 from pytest_rag.cache.memory import MemoryCache
@@ -252,7 +252,7 @@ def test_what_json_has_not_is_no_value(wrong):
         ("memory:?max_entries=none", "must be a whole number above 0, not 'none'"),
         ("memory:/tmp/x", "A memory cache has no address"),
         ("redis://:hunter2000@h:notaport/0", "The URL of the Redis cache cannot be read"),
-        ("redis://h/0?protocol=banana", "cannot be read"),
+        ("redis://h/0?socket_timeout=soon", "cannot be read"),
     ],
 )
 def test_a_wrong_name_is_told(url, said):

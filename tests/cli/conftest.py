@@ -103,7 +103,7 @@ class Project:
 
 
 @pytest.fixture
-def project(tmp_path, monkeypatch):
+def project(tmp_path, monkeypatch, outside_ci):
     """An empty project with importable pipelines; what it imports is forgotten again."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -88,12 +88,12 @@ def test_a_requirement_that_is_too_old_is_1(project, installed, quick):
 
 def test_a_model_that_does_not_load_is_1(project, monkeypatch):
     """An installed model that cannot be loaded is broken, and its own words are shown."""
-    from pytest_rag.pipelines import embedding
+    from pytest_rag import vectors
 
     def refuse():
         raise OSError("no weights")
 
-    monkeypatch.setattr(embedding, "_model", refuse)
+    monkeypatch.setattr(vectors, "_model", refuse)
     shown = project("doctor")
     assert shown.exit_code == 1
     assert row(shown.stdout, "wordllama") == ("broken", "does not load: OSError: no weights")
@@ -154,3 +154,21 @@ def test_a_project_without_anything_says_what_to_type(project, quick):
     shown = project("doctor")
     assert shown.exit_code == 0
     assert "pytest-rag init" in row(shown.stdout, "evalsets")[1]
+
+
+def test_the_judge_is_looked_at_and_not_asked(project, quick, monkeypatch):
+    """Whether one is configured, whether it can be made, and whether ragas imports."""
+    shown = project("doctor").stdout
+    assert row(shown, "judge")[0] == "not set"
+    served = '{base_url = "http://127.0.0.1:9", model = "m", api_key_env = "K"}'
+    text = f"[tool.pytest-rag.judge]\nmodel = {{openai_compatible = {served}}}\n"
+    project.write("pyproject.toml", text)
+    monkeypatch.delenv("K", raising=False)
+    shown = project("doctor")
+    assert shown.exit_code == 1
+    told = ("broken", "does not load: MissingKeyError: K is not set")
+    assert row(shown.stdout, "judge") == told
+    monkeypatch.setenv("K", "sk-secret")
+    shown = project("doctor").stdout
+    assert row(shown, "judge") == ("ok", "m, not asked")
+    assert "secret" not in shown

@@ -10,7 +10,7 @@ from llama_index.core import Document
 
 from pytest_rag.pipelines.extractive import REFUSALS
 from pytest_rag.pipelines.local import LocalPipeline
-from pytest_rag.pipelines.sentences import split_sentences
+from pytest_rag.sentences import split_sentences
 
 _LEAVE = """# Vacation
 
