@@ -15,6 +15,8 @@ from pytest_rag.registry import did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from pytest_rag.types import Mode
+
 __all__ = [
     "DEFAULT_LEDGER",
     "DEFAULT_METRICS",
@@ -115,10 +117,11 @@ class Config:
         concurrency: How many cases of an evalset run at a time.
         metrics: Computed for every case that carries what they need, beside those a limit names.
         prices: Overrides by model name.
+        mode: Whether models are asked, asked and recorded, or replayed; of the command line.
+        cache: ``off``, or the name or URL of a cache.
         ledger: Where calls that cost money are kept, from the root; None for nowhere.
         timezone: Name of the zone in which days and months begin; None for this machine's.
         alerts: When somebody is told of costs, and how.
-        cache: ``off``, or the name or URL of a cache.
         judge: The models that judge answers.
     """
 
@@ -127,6 +130,7 @@ class Config:
     concurrency: int = 8
     metrics: tuple[str, ...] = DEFAULT_METRICS
     prices: Mapping[str, Price] = field(default_factory=dict)
+    mode: Mode = "live"
     cache: str = "off"
     ledger: str | None = DEFAULT_LEDGER
     timezone: str | None = None
@@ -360,9 +364,9 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "concurrency": positive_int,
     "metrics": _metrics,
     "prices": _prices,
+    "cache": _cache,
     "ledger": _ledger,
     "timezone": _timezone,
     "alerts": _alerts,
-    "cache": _cache,
     "judge": _judge,
 }

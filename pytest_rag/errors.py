@@ -10,7 +10,8 @@
     │   ├── LedgerError          the ledger of costs cannot be read or written
     │   └── MissingExtraError    an optional dependency is not installed
     ├── PipelineError            the system under test could not be built or gave something unusable
-    │   └── MissingKeyError      it needs a key that is not set: the case is `not_run`
+    │   ├── MissingKeyError      it needs a key that is not set: the case is `not_run`
+    │   └── CassetteError        replay mode has no recorded answer, or something went past it
     ├── BudgetError              the ceiling on the run's cost stops it: the case is `not_run`
     ├── JudgeError               a model that judges gave no judgement
     ├── TraceError               the instrumentation broke: no measurement can be trusted
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BaselineError",
     "BudgetError",
+    "CassetteError",
     "ConfigError",
     "EvalSetError",
     "JudgeError",
@@ -108,6 +110,10 @@ class PipelineError(RagError):
 
 class MissingKeyError(PipelineError):
     """A remote model needs a key that is not set, so the case is `not_run` and not an `error`."""
+
+
+class CassetteError(PipelineError):
+    """In replay mode a call has no recorded answer, or something went past the cassette."""
 
 
 class JudgeError(RagError):

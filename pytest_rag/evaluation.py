@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
+    from pytest_rag.pipelines.stages import StageCache
+    from pytest_rag.replay import Deck
     from pytest_rag.types import Case, EvalSet, Limit, Metric, PipelineSpec
 
 __all__ = [
@@ -30,8 +33,25 @@ __all__ = [
     "jobs_of",
     "need_judge",
     "no_pipeline",
+    "stage_cache",
     "with_repeat",
 ]
+
+
+def stage_cache(config: Config) -> StageCache | None:
+    """Return what answers calls of models out of earlier runs; None where that is off.
+
+    Raises:
+        UsageError: if the cache cannot be used.
+    """
+    if config.cache == "off":
+        return None
+    from pytest_rag.cache import open_cache
+    from pytest_rag.pipelines.stages import StageCache
+
+    cache = open_cache(config.cache, config.root)
+    cache.check()
+    return StageCache(cache)
 
 
 def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
@@ -93,20 +113,29 @@ def with_repeat(case: Case, repeat: int | None) -> Case:
 
 
 def build_pipeline(
-    spec: PipelineSpec, evalset: EvalSet, config: Config, loop: LoopThread
+    spec: PipelineSpec, evalset: EvalSet, config: Config, loop: LoopThread, deck: Deck | None = None
 ) -> Pipeline:
     """Build and adapt the pipeline an evalset names; an async factory runs on the session's loop.
+
+    Args:
+        spec: Of the pipeline.
+        evalset: That names it.
+        config: Of the project.
+        loop: Of the session.
+        deck: What stands between pipelines and their models, or None.
 
     Raises:
         MissingKeyError: if it needs a key that is not set.
         PipelineError: if it is not there or is no pipeline.
         Exception: whatever the factory raises.
     """
-    target = build(spec, base=evalset.path.parent, root=config.root)
-    if inspect.isawaitable(target):
-        target = loop.submit(_await(target)).result()
+    tape = None if deck is None else deck.tape(evalset.name, evalset.path)
+    with nullcontext() if tape is None else tape.building():
+        target = build(spec, base=evalset.path.parent, root=config.root)
+        if inspect.isawaitable(target):
+            target = loop.submit(_await(target)).result()
     try:
-        return adapt(target, config.document_key)
+        return replace(adapt(target, config.document_key), tape=tape)
     except PipelineError as error:
         raise PipelineError(f"{spec.factory or 'local'}: {error}") from None
 
@@ -144,13 +173,21 @@ def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[s
     return {
         "path": path.as_posix(),
         "cases": len(evalset.cases),
-        "mode": "live",
+        "mode": config.mode,
         "concurrency": min(config.concurrency, limit or config.concurrency),
         "pipeline": None if pipeline is None else pipeline.name,
-        "deterministic": pipeline and pipeline.deterministic and not _judged_gate(evalset),
+        "deterministic": _is_deterministic(evalset, pipeline, config),
         "fingerprint": _fingerprint(evalset, pipeline),
         "gate": facts_of(evalset.gate, evalset.alpha),
     }
+
+
+def _is_deterministic(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> bool | None:
+    """Tell whether the same question always gets the same scores, as from a cassette it does."""
+    if pipeline is None:
+        return None
+    steady = pipeline.deterministic or config.mode == "replay"
+    return steady and not _judged_gate(evalset)
 
 
 def _judged_gate(evalset: EvalSet) -> bool:

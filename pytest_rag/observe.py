@@ -12,6 +12,7 @@ from pytest_rag.costs.prices import price_calls, tokens_of
 from pytest_rag.errors import PipelineError, message_of
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines import reply as replies
+from pytest_rag.replay.scope import taking
 from pytest_rag.trace import Trace, trace
 from pytest_rag.trace.cpu import metered
 from pytest_rag.types import Observation
@@ -34,11 +35,15 @@ class Attempt:
         queued: When it was asked for, on the performance counter; 0 where it did not wait.
         started: When the pipeline was called; 0 before.
         trace: What was seen until now.
+        case: Id of the case that asks.
+        repeat: 0 for its first run.
     """
 
     queued: float = 0.0
     started: float = 0.0
     trace: Trace = field(default_factory=Trace)
+    case: str = ""
+    repeat: int = 0
 
     def begin(self, seen: Trace) -> None:
         """Note that the pipeline is called now."""
@@ -79,7 +84,10 @@ async def ask(
     """
     attempt = attempt or Attempt()
     try:
-        with trace(expect_spans=pipeline.traced) as seen:
+        with (
+            trace(expect_spans=pipeline.traced) as seen,
+            taking(pipeline.tape, attempt.case, attempt.repeat, seen),
+        ):
             attempt.begin(seen)
             if pipeline.is_async:
                 returned = await metered(replies.finish_async(pipeline.ask(query, filters)))

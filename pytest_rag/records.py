@@ -256,6 +256,8 @@ def read(path: Path) -> Run:
         if line["kind"] == "result":
             result = _result(path, number, line)
             results[result.key] = result
+        elif line["kind"] == "evalset":  # until the header is complete, at the end
+            head["evalsets"].setdefault(line["name"], line["facts"])
         elif line["kind"] == "footer":
             foot = line
     return Run(header=head, results=tuple(results.values()), footer=foot)

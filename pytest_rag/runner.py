@@ -82,7 +82,7 @@ class Runner:
     def start(self, pipeline: Pipeline, jobs: Iterable[Job]) -> list[Future[Finish]]:
         """Queue jobs and return, in order, a future of each for `result`."""
         now = time.perf_counter()
-        pending = [_Pending(job=job, attempt=Attempt(queued=now)) for job in jobs]
+        pending = [_Pending(job=job, attempt=_attempt(job, now)) for job in jobs]
         team = self._teams.get(id(pipeline))
         if team is None:
             load_list()
@@ -224,6 +224,10 @@ def _judged(job: Job, attempt: Attempt, raw: Raw, config: Config) -> Result:
         return judge(job, read(raw, config))
     except Exception as error:  # noqa: BLE001 - goes into the record
         return broken(job, error, config, attempt)
+
+
+def _attempt(job: Job, now: float) -> Attempt:
+    return Attempt(queued=now, case=job.case.id, repeat=job.repeat)
 
 
 def _overdue(pending: _Pending) -> bool:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AGGREGATES",
+    "MODES",
     "OUTCOMES",
     "STAGES",
     "Aggregate",
@@ -21,6 +22,7 @@ __all__ = [
     "GateLimit",
     "Limit",
     "Metric",
+    "Mode",
     "Observation",
     "Origin",
     "Outcome",
@@ -35,8 +37,10 @@ __all__ = [
 Stage = Literal["embed", "retrieve", "rerank", "synthesize", "llm"]
 Outcome = Literal["passed", "failed", "error", "not_run"]
 Origin = Literal["live", "cache", "cassette"]
+Mode = Literal["live", "record", "replay"]
 Aggregate = Literal["mean", "min", "p50", "p95", "p99", "total", "rate"]
 
+MODES: tuple[Mode, ...] = ("live", "record", "replay")
 STAGES: tuple[Stage, ...] = ("embed", "retrieve", "rerank", "synthesize", "llm")
 OUTCOMES: tuple[Outcome, ...] = ("passed", "failed", "error", "not_run")
 AGGREGATES: tuple[Aggregate, ...] = ("mean", "min", "p50", "p95", "p99", "total", "rate")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
 from itertools import count
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_rag import records
 from pytest_rag.errors import RecordError
+from pytest_rag.files import is_locked, lock, write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pytest_rag.records import Result
 
@@ -72,19 +72,26 @@ class RunWriter:
         self.head = head
         self.verdicts: dict[str, Any] = {}
         self._results: dict[tuple[str, str, int], Result] = {}
+        self._noted: set[str] = set()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self.kept: Path | None = None
-        if self.path.exists() and not _is_finished(self.path) and not _is_locked(self.path):
+        if self.path.exists() and not _is_finished(self.path) and not is_locked(self.path):
             self.kept = self.path.rename(_free(self.path, "unfinished"))
         self._before = _identity(self.path)
         self.stream, self._file = _create(self.path)
-        _lock(self._file)
+        lock(self._file)
         self._line(head)
 
     def add(self, result: Result) -> None:
         """Append a result; a later one of the same case and repeat takes its place."""
         self._results[result.key] = result
         self._line(result.to_dict())
+
+    def note(self, evalset: str, facts: Mapping[str, Any]) -> None:
+        """Write what the header will say of an evalset, for whoever reads a run that was killed."""
+        if evalset not in self._noted:
+            self._noted.add(evalset)
+            self._line({"kind": "evalset", "name": evalset, "facts": facts})
 
     def close(self, *, complete: bool, cut_short: bool = False) -> Path:
         """Write the footer, put everything in its place and return where that is.
@@ -149,43 +156,3 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except FileNotFoundError:
         return None
     return found.st_ino, found.st_mtime_ns
-
-
-def _lock(file: IO[str]) -> bool:
-    """Hold a file until it is closed; False where another process does."""
-    try:
-        import fcntl
-    except ImportError:  # Windows refuses to rename a file that is open, which serves as well
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _is_locked(path: Path) -> bool:
-    with path.open(encoding="utf-8") as file:
-        return not _lock(file)
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file in one step: a kill leaves the old one or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o666 & ~_umask())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -19,6 +19,8 @@ import workflows
 import pytest_rag.pipelines.local
 import pytest_rag.plugin.asking
 import pytest_rag.plugin.session
+import pytest_rag.replay.hooks
+import pytest_rag.replay.sources
 import pytest_rag.runner
 from pytest_rag.baseline import ci
 

@@ -23,18 +23,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from its own layer and those below it.
 LAYERS = (
-    {"errors", "types", "extras", "sentences"},
+    {"errors", "types", "extras", "sentences", "files"},
     {"registry", "intervals", "vectors"},
     {"metrics", "stats", "redact", "zones"},
     {"cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
     {"sharding"},
-    {"loop"},
+    {"loop", "replay"},
     {"pipelines"},
     {"observe"},
     {"judge", "judging", "writing", "gate", "merging"},
-    {"evaluation", "runner", "baseline"},
+    {"evaluation", "runner", "baseline", "resume"},
     {"changes", "noise", "ratios", "rejudge"},
     {"pairing"},
     {"compare"},

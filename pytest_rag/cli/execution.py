@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.costs.budget import open_budget
 from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
-from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
+from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline, stage_cache
 from pytest_rag.judge import broken
+from pytest_rag.replay import Deck
+from pytest_rag.resume import told_of_resumed
 from pytest_rag.runner import Runner
 from pytest_rag.writing import told_of
 
@@ -18,11 +21,18 @@ if TYPE_CHECKING:
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
+    from pytest_rag.resume import Resumed
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
     from pytest_rag.writing import RunWriter
 
 __all__ = ["Execution"]
+
+
+def _recording(path: str, case: str) -> str:
+    """Return what to type to record a case of an evalset."""
+    only = f" --case {shlex.quote(case)}" if case else ""
+    return f"pytest-rag run {shlex.quote(path)}{only} --mode record"
 
 
 class Execution:
@@ -32,12 +42,14 @@ class Execution:
         config: Of the project.
         judging: What results are held against.
         writer: Of the run record, or None.
+        resumed: Results of an earlier run that are taken over, or None.
         warmup: How many cases of an evalset are asked once before all others; what comes of that
             is neither kept nor counted.
         limit: US dollars that the run may cost, or None.
 
     Attributes:
         held: What was decided of each evalset, once it is closed.
+        said: What else there is to say once it is closed, for the terminal.
         ledger: Where the run's calls are kept and its costs are told.
     """
 
@@ -47,6 +59,7 @@ class Execution:
         judging: Judging,
         writer: RunWriter | None,
         *,
+        resumed: Resumed | None = None,
         warmup: int = 0,
         limit: float | None = None,
     ) -> None:
@@ -57,6 +70,9 @@ class Execution:
         self._declared = judging.declared
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
+        self._deck = Deck(config.mode, _recording, lambda: stage_cache(config))
+        self._resumed = resumed
+        self.said: list[str] = []
         self._warmup = warmup
         self._limit = limit
         self._runner = Runner(config, None if limit is None else open_budget(limit, config))
@@ -118,6 +134,18 @@ class Execution:
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
         finally:
             self._runner.close()
+            notes = (*self._deck.notes(), *told_of_resumed(self._resumed, self.results))
+            self.said = [*self._saved(ended=ended), *notes]
+            self._deck.close()
+
+    def _saved(self, *, ended: bool) -> Iterator[str]:
+        """Merge what was recorded into the cassettes and yield what to say of each."""
+        for name, path in self._deck.paths.items():
+            runs = [(case.id, n) for case in self._declared[name].cases for n in range(case.repeat)]
+            whole = ended and all((name, *run) in self._results for run in runs)
+            said = self._deck.save(name, path, complete=whole)
+            if said is not None:
+                yield said
 
     def _results_of(self, evalset: EvalSet) -> Iterator[Result]:
         self._min_pass.update(((evalset.name, c.id), c.min_pass) for c in evalset.cases)
@@ -129,23 +157,34 @@ class Execution:
             yield from (broken(job, error, self._config) for job in jobs)
             return
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
-        for number in range(min(self._warmup, len(jobs))):
-            for future in self._runner.start(pipeline, jobs[number : number + 1]):
+        left = []
+        now = self._facts[evalset.name]["fingerprint"]
+        for job in jobs:
+            known = None if self._resumed is None else self._resumed.take(job, now)
+            if known is None:
+                left.append(job)
+            else:
+                yield known
+        for number in range(min(self._warmup, len(left))):
+            for future in self._runner.start(pipeline, left[number : number + 1]):
                 self.ledger.add([self._runner.result(future)])  # uncounted, and yet paid for
-        for future in self._runner.start(pipeline, jobs):
+        for future in self._runner.start(pipeline, left):
             yield self._runner.result(future)
 
     def _build(self, evalset: EvalSet) -> Pipeline:
         if evalset.pipeline is None:
             raise no_pipeline()
-        return build_pipeline(evalset.pipeline, evalset, self._config, self._runner.loop)
+        loop = self._runner.loop
+        return build_pipeline(evalset.pipeline, evalset, self._config, loop, self._deck)
 
     def _keep(self, result: Result) -> None:
         if result.key not in self._results:
             if self._writer is not None:
+                self._writer.note(result.evalset, self._facts[result.evalset])
                 self._writer.add(result)
             self._results[result.key] = result
-            self.ledger.add([result])
+            if self._resumed is None or not self._resumed.gave(result):
+                self.ledger.add([result])
 
     def _close_record(self, writer: RunWriter, *, ended: bool) -> str:
         """Close the record; it is complete where every case of every file has a result."""

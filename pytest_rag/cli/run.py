@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_rag.cli.execution import Execution
     from pytest_rag.config import Config
     from pytest_rag.records import Run
-    from pytest_rag.types import EvalSet
+    from pytest_rag.types import EvalSet, Mode
     from pytest_rag.writing import RunWriter
 
 __all__ = ["need_pipelines", "run"]
@@ -52,6 +52,23 @@ def run(
     update: Annotated[
         bool, typer.Option("--update", help="Accept what is measured as the baseline.")
     ] = False,
+    cache: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CACHE",
+            help="Answer calls of models out of earlier runs: off, memory, sqlite, …",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN.jsonl", help="Take over what this record holds; run the rest."),
+    ] = None,
+    mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE", help="live, record the calls of models, or replay them without network."
+        ),
+    ] = "live",
     max_cost: Annotated[
         str | None,
         typer.Option(metavar="USD", help="Start nothing that could make the run cost more."),
@@ -74,9 +91,12 @@ def run(
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.evaluation import need_judge
+    from pytest_rag.resume import Resumed
 
     limit = _amount(max_cost)
-    settings = config.load(find_root(Path.cwd())).with_options(concurrency=concurrency)
+    settings = config.load(find_root(Path.cwd()))
+    settings = settings.with_options(concurrency=concurrency, mode=_mode(mode), cache=_cache(cache))
+    resumed = None if resume is None else Resumed.of(resume)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
     for evalset in declared.values():
         need_judge(evalset, settings)
@@ -94,14 +114,35 @@ def run(
     options: dict[str, Any] = {
         "concurrency": concurrency,
         "repeat": repeat,
+        "mode": mode,
         "tags": tag,
         "cases": case,
     }
     if shard is not None:
         options["shard"] = shard
     writer = _open(out, options, settings)
-    execution = Execution(settings, judging, writer, warmup=warmup, limit=limit)
+    execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, limit=limit)
     raise typer.Exit(_run(chosen, execution, paths))
+
+
+def _cache(text: str | None) -> str | None:
+    if text is not None and text != "off":
+        from pytest_rag.cache import check_url
+
+        check_url(text)
+    return text
+
+
+def _mode(text: str) -> Mode:
+    from pytest_rag.errors import UsageError
+    from pytest_rag.registry import did_you_mean
+    from pytest_rag.types import MODES
+
+    found = next((mode for mode in MODES if mode == text), None)
+    if found is None:
+        hint = did_you_mean(text, MODES)
+        raise UsageError(f"--mode is live, record or replay, not {text!r}.{hint}")
+    return found
 
 
 def _amount(text: str | None) -> float | None:
@@ -204,6 +245,7 @@ def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path
     summary = verdict.summary_of(execution.results, evalsets, execution.held)
     again = verdict.command_again(paths, summary)
     say(lines(summary, width=width(), record=record, again=again))
+    say([(text, "dim") for text in execution.said])
     say(execution.told_costs())
     if not ended:
         return _INTERRUPTED

@@ -6,12 +6,15 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import PipelineError
 from pytest_rag.pipelines.awaiting import is_natively_async
 from pytest_rag.pipelines.corpus_ids import document_ids
 from pytest_rag.pipelines.filters import with_filters
+
+if TYPE_CHECKING:
+    from pytest_rag.replay.scope import Tape
 
 __all__ = ["Pipeline", "adapt"]
 
@@ -33,6 +36,7 @@ class Pipeline:
         fingerprint: Of corpus and parameters, or None where it cannot tell.
         corpus: Fingerprint of the corpus alone, or None where it cannot tell.
         deterministic: True where it says that the same question always gets the same answer.
+        tape: Its way to its models, or None where they are asked directly.
     """
 
     name: str
@@ -45,6 +49,7 @@ class Pipeline:
     fingerprint: str | None = None
     corpus: str | None = None
     deterministic: bool = False
+    tape: Tape | None = None
 
 
 def adapt(target: Any, document_key: str | None = None) -> Pipeline:

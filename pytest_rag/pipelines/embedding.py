@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from llama_index.core.base.embeddings.base import BaseEmbedding
 
 from pytest_rag.vectors import embed
@@ -11,6 +13,8 @@ __all__ = ["WordLlamaEmbedding"]
 
 class WordLlamaEmbedding(BaseEmbedding):
     """WordLlama's 256 dimensions, of unit length: no network, no key, always the same."""
+
+    rag_record: ClassVar[bool] = False  # it computes here: a cassette has no need of it
 
     model_name: str = "wordllama"
     embed_batch_size: int = 256

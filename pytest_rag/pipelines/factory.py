@@ -9,7 +9,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.errors import MissingKeyError, PipelineError, message_of
+from pytest_rag.errors import CassetteError, MissingKeyError, PipelineError, message_of
 from pytest_rag.registry import did_you_mean
 from pytest_rag.trace import untraced
 
@@ -132,6 +132,8 @@ def key_missing(error: BaseException) -> str | None:
     """
     if isinstance(error, MissingKeyError):
         return str(error)
+    if isinstance(error, CassetteError):  # which quotes prompts
+        return None
     text = message_of(error)
     name = _KEY_NAME.search(text)
     if isinstance(error, KeyError) and name is not None:

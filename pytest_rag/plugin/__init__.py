@@ -52,6 +52,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     ):
         group.addoption(spelling, action="store_const", const=verb, dest="rag_update", help=words)
     group.addoption(
+        "--rag-cache",
+        metavar="CACHE",
+        help="answer calls of models out of earlier runs: off (default), memory, sqlite, redis://…",
+    )
+    group.addoption(
+        "--rag-resume",
+        metavar="RUN.jsonl",
+        help="take over what this run record holds, and run only the rest",
+    )
+    group.addoption(
+        "--rag-mode",
+        metavar="MODE",
+        help="live (default), record the calls of models, or replay them without network or key",
+    )
+    group.addoption(
         "--rag-shard", metavar="i/n", help="run the i-th of n parts; join them: pytest-rag merge"
     )
     group.addoption(
@@ -71,8 +86,11 @@ def pytest_configure(config: pytest.Config) -> None:
     if any(value for name, value in vars(config.option).items() if name.startswith("rag_")):
         from pytest_rag.plugin.settings import Settings
 
-        if Settings.of(config).shard is not None:
-            session_of(config)  # an empty shard has a record too
+        settings = Settings.of(config)
+        # In other modes keys are filled in and sockets refused from here on; an empty shard has a
+        # record too.
+        if settings.mode != "live" or settings.shard is not None:
+            session_of(config)
     config.pluginmanager.register(_Listener(config), "rag-listener")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from concurrent.futures import wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -243,8 +244,8 @@ class Rag:
         return replace(job, repeat=repeat)
 
     def _observe(self, case: Case) -> Observation:
-        attempt = Attempt()
         job = self._job(case, len(self._asked) + len(self._broke))
+        attempt = Attempt(case=case.id, repeat=job.repeat)
         hold = None
         try:
             hold = self._admitted(job)
@@ -297,8 +298,13 @@ class Rag:
         """Return the evalset's pipeline, or the fixture's."""
         evalset = None if self._parameter is None else self._parameter.evalset
         if evalset is None or evalset.pipeline is None:
-            target = self._request.getfixturevalue("rag_pipeline")
-            return adapt(target, self._config.document_key)
+            path = self._request.path
+            named = (path.stem, path) if evalset is None else (evalset.name, evalset.path)
+            tape = self._session.deck.tape(*named)
+            with nullcontext() if tape is None else tape.building():
+                target = self._request.getfixturevalue("rag_pipeline")
+            self._session.deck.built(tape, target)
+            return replace(adapt(target, self._config.document_key), tape=tape)
         return self._session.pipeline_of(evalset, self._config)
 
     def _find(self, observation: Observation | None) -> _Asked:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_rag.errors import PipelineError, message_of
-from pytest_rag.evaluation import build_pipeline, jobs_of, no_pipeline
+from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
 from pytest_rag.judge import broken
 from pytest_rag.pipelines.adapters import adapt
 
@@ -17,9 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from concurrent.futures import Future
 
+    from pytest_rag.judge import Job
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
     from pytest_rag.records import Result
+    from pytest_rag.replay import Deck
+    from pytest_rag.resume import Resumed
     from pytest_rag.runner import Finish, Runner
     from pytest_rag.types import EvalSet
 
@@ -32,9 +37,14 @@ _AHEAD = 1000
 class EvalRun:
     """Starts the selected cases of an evalset together and hands each item its own results."""
 
-    def __init__(self, evalset: EvalSet, runner: Runner) -> None:
+    def __init__(
+        self, evalset: EvalSet, runner: Runner, deck: Deck, resumed: Resumed | None = None
+    ) -> None:
         self.evalset = evalset
         self.runner = runner
+        self.deck = deck
+        self.resumed = resumed
+        self._taken: dict[str, list[Result]] = {}
         self.pipeline: Pipeline | None = None
         self._target: object = None
         self._failure: Exception | None = None
@@ -52,9 +62,13 @@ class EvalRun:
         if isinstance(self._failure, UnusableFixtureError):
             return
         try:
-            target = request.getfixturevalue("rag_pipeline")
+            tape = self.deck.tape(self.evalset.name, self.evalset.path)
+            with nullcontext() if tape is None else tape.building():
+                target = request.getfixturevalue("rag_pipeline")
             if target is not self._target or self.pipeline is None:
-                self.pipeline = adapt(target, self.runner.config.document_key)
+                self.deck.built(tape, target)
+                made = adapt(target, self.runner.config.document_key)
+                self.pipeline = replace(made, tape=tape)
             self._target = target
             self._failure = None
         except (Exception, pytest.fail.Exception) as error:  # noqa: BLE001 - the case's result
@@ -78,7 +92,7 @@ class EvalRun:
         self._keep_ahead(pipeline, item, self._ahead)
         results = [self.runner.result(future) for future in self._futures[item.name]]
         del self._futures[item.name]  # a rerun asks anew
-        return results
+        return sorted([*self._taken.pop(item.name, []), *results], key=lambda r: r.repeat)
 
     def told_before(self, results: Sequence[Result]) -> bool:
         """Tell whether the same error was shown already, so that it need not be shown whole."""
@@ -96,7 +110,11 @@ class EvalRun:
         if self.pipeline is None and self._failure is None and self.evalset.pipeline is not None:
             try:
                 self.pipeline = build_pipeline(
-                    self.evalset.pipeline, self.evalset, self.runner.config, self.runner.loop
+                    self.evalset.pipeline,
+                    self.evalset,
+                    self.runner.config,
+                    self.runner.loop,
+                    self.deck,
                 )
             except Exception as error:
                 self._failure = error
@@ -116,10 +134,20 @@ class EvalRun:
             self._start(pipeline, [item])
 
     def _start(self, pipeline: Pipeline, items: Iterable[RagItem]) -> None:
-        jobs = {i.name: jobs_of(self.evalset, i.case, self.runner.config) for i in items}
+        jobs = {i.name: self._jobs(i, pipeline) for i in items}
         futures = iter(self.runner.start(pipeline, chain.from_iterable(jobs.values())))
         for name, repeats in jobs.items():
             self._futures[name] = list(islice(futures, len(repeats)))
+
+    def _jobs(self, item: RagItem, pipeline: Pipeline) -> list[Job]:
+        """Return what has to be run of a case; what an earlier run holds of it is taken over."""
+        jobs = jobs_of(self.evalset, item.case, self.runner.config)
+        if self.resumed is None:
+            return jobs
+        now = facts(self.evalset, pipeline, self.runner.config)["fingerprint"]
+        found = [(job, self.resumed.take(job, now)) for job in jobs]
+        self._taken[item.name] = [result for _, result in found if result is not None]
+        return [job for job, result in found if result is None]
 
 
 class UnusableFixtureError(PipelineError):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from pytest_rag import records
 from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
-from pytest_rag.errors import BaselineError, ConfigError, UsageError
+from pytest_rag.errors import BaselineError, ConfigError, RecordError, UsageError
 from pytest_rag.records import Result
+from pytest_rag.resume import told_of_resumed
 from pytest_rag.writing import RunWriter, told_of
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
     from pytest_rag.plugin.settings import Settings
+    from pytest_rag.replay import Deck
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
 
@@ -47,6 +50,8 @@ class Collected:
         self.accepted: list[str] = []  # by Python tests
         self._held: dict[str, Held] = {}
         self._min_pass: dict[tuple[str, str], int] = {}
+        self._cut_short = False
+        self._tapes: dict[str, Path] = {}
         self._ledger: RunLedger | None = None
         self.idle = False  # a shard that no case fell to
 
@@ -73,13 +78,15 @@ class Collected:
 
             self._facts[evalset.name] = facts(evalset, pipeline, project)
 
-    def pack(self, results: Iterable[Result]) -> str:
+    def pack(self, results: Iterable[Result], deck: Deck) -> str:
         """Return results, and facts not yet sent, as the text a report carries."""
         results = list(results)
         new = {r.evalset for r in results} & (self._facts.keys() - self._packed)
         self._packed |= new
         facts = {name: self._facts[name] for name in new}
-        return records.dumps({"facts": facts, "results": [r.to_dict() for r in results]})
+        tapes = {name: str(path) for name, path in deck.paths.items()}
+        lines = [result.to_dict() for result in results]
+        return records.dumps({"facts": facts, "results": lines, "tapes": tapes})
 
     # --- where it is decided ---
 
@@ -87,20 +94,25 @@ class Collected:
         """Take in the facts a report carries and return its results."""
         message = json.loads(carried)
         self._facts.update(message["facts"])
+        self._tapes.update({name: Path(path) for name, path in message["tapes"].items()})
         return [Result.from_dict(line) for line in message["results"]]
 
     def keep(self, results: Iterable[Result]) -> None:
         """Keep results and write them at once; a later run of a case takes the place of one."""
         for result in results:
             self.results[result.key] = result
-            self.ledger.add([result])
+            if self.settings.resume is None or not self.settings.resume.gave(result):
+                self.ledger.add([result])
             writer = self._open()
             if writer is not None:
+                if result.evalset in self._facts:
+                    writer.note(result.evalset, self._facts[result.evalset])
                 writer.add(result)
 
     def finish(self, session: pytest.Session) -> int | None:
         """Judge the whole, close the record, and return the exit status where it must not be 0."""
         cut_short = bool(session.shouldstop or session.shouldfail or session.exitstatus == 2)
+        self._cut_short = cut_short
         if not self.results:
             return self._accept_figures() or self._idle(cut_short=cut_short)
         self._min_pass = self._needed()
@@ -126,6 +138,21 @@ class Collected:
 
             self._ledger = RunLedger(load(self.config.rootpath))
         return self._ledger
+
+    def save(self, deck: Deck) -> None:
+        """Merge what was recorded into the cassettes, and say so."""
+        for name, path in {**self._tapes, **deck.paths}.items():
+            evalset = self._known(name)
+            # Of a test file nobody knows how many questions it asks.
+            whole = evalset is not None and not self._cut_short and self._has_all(evalset)
+            try:
+                said = deck.save(name, path, complete=whole and self.settings.repeat is None)
+            except RecordError as error:
+                self._said.append((f"cassette: {error}", "bad"))
+            else:
+                self._said.extend([] if said is None else [(said, "dim")])
+        notes = [*deck.notes(), *told_of_resumed(self.settings.resume, self.results.values())]
+        self._said.extend((note, "dim") for note in notes)
 
     def _idle(self, *, cut_short: bool) -> int | None:
         """Write the record of a shard without cases, so that it is not called missing."""
@@ -257,9 +284,12 @@ class Collected:
         """Tell whether every case of every evalset met has a result; of a shard, never."""
         if self.settings.shard is not None:
             return False
-        seen = {(evalset, case) for evalset, case, _ in self.results}
         known = [self._known(name) for name in {*self._evalsets, *self._facts}]
-        return all((e.name, case.id) in seen for e in known if e is not None for case in e.cases)
+        return all(self._has_all(evalset) for evalset in known if evalset is not None)
+
+    def _has_all(self, evalset: EvalSet) -> bool:
+        seen = {(of, case) for of, case, _ in self.results}
+        return all((evalset.name, case.id) in seen for case in evalset.cases)
 
     def _known(self, name: str) -> EvalSet | None:
         """Return an evalset; the controller of workers reads it again, for its limits."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import pytest
 from pytest_rag import config as configuration
 from pytest_rag.costs.running import RunCosts
 from pytest_rag.errors import ConfigError
+from pytest_rag.evaluation import stage_cache
 from pytest_rag.plugin.accepting import ACCEPTED
 from pytest_rag.plugin.asking import RAG
 from pytest_rag.plugin.collect import CaseFailure, RagItem
@@ -18,6 +20,7 @@ from pytest_rag.plugin.evalrun import EvalRun
 from pytest_rag.plugin.markers import hold
 from pytest_rag.plugin.results import Collected
 from pytest_rag.plugin.settings import Settings
+from pytest_rag.replay import Deck
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -46,6 +49,8 @@ class RagSession:
         self._process = os.getpid()
         self.pipeline_scope = "function"
         self.collected = Collected(config, self.settings)
+        mode = "live" if self.settings.plan else self.settings.mode
+        self.deck = Deck(mode, _recording, lambda: stage_cache(self.project))
         self._runs: dict[Path, EvalRun] = {}
         self._runner: Runner | None = None
         self._project: Config | None = None
@@ -73,7 +78,11 @@ class RagSession:
         """
         if self._project is None:
             loaded = configuration.load(self.config.rootpath)
-            self._project = loaded.with_options(concurrency=self.settings.concurrency)
+            self._project = loaded.with_options(
+                concurrency=self.settings.concurrency,
+                mode=self.settings.mode,
+                cache=self.settings.cache,
+            )
         return self._project
 
     @property
@@ -125,7 +134,9 @@ class RagSession:
         runner = self._runner or self.runner(request.getfixturevalue("rag_config"))
         run = self._runs.get(item.evalset.path)
         if run is None:
-            run = self._runs[item.evalset.path] = EvalRun(item.evalset, runner)
+            run = self._runs[item.evalset.path] = EvalRun(
+                item.evalset, runner, self.deck, self.settings.resume
+            )
         if item.evalset.pipeline is None:
             run.use_fixture(request, lambda: self.pipeline_scope)
         try:
@@ -145,7 +156,8 @@ class RagSession:
         Raises:
             Exception: whatever building it raises.
         """
-        run = self._runs.setdefault(evalset.path, EvalRun(evalset, self.runner(project)))
+        fresh = EvalRun(evalset, self.runner(project), self.deck)
+        run = self._runs.setdefault(evalset.path, fresh)
         pipeline = run.build()
         self.collected.note_pipeline(evalset, pipeline, project)
         return pipeline
@@ -190,7 +202,7 @@ class RagSession:
                 if self._decides():
                     self._keep(results)
                 else:
-                    report.rag = self.collected.pack(results)
+                    report.rag = self.collected.pack(results, self.deck)
                 own = isinstance(item, RagItem) and report.failed
                 report.rag_outcome = _worst(results) if own else None
             if item.stash.get(ACCEPTED, None):
@@ -249,15 +261,26 @@ class RagSession:
             if not self.is_worker:
                 self.collected.keep([*self._in_hand, *self._runner.unclaimed()])
             self._runner.close()
+        self.deck.let_go()
         if not self.is_worker:
             status = self.collected.finish(session)
+            self.collected.save(self.deck)
             if status is not None and session.exitstatus in (0, 5):
                 session.exitstatus = status
+
+    def pytest_unconfigure(self) -> None:
+        """Let the models and the network be as they were."""
+        self.deck.close()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the summary."""
         if not self.is_worker:
             self.collected.print(terminalreporter)
+
+
+def _recording(path: str, case: str) -> str:
+    """Return what to type to record a case of an evalset."""
+    return f"pytest {shlex.quote(f'{path}::{case}' if case else path)} --rag-mode=record"
 
 
 def _worst(results: Sequence[Result]) -> str:

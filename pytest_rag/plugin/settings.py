@@ -8,12 +8,17 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from pytest_rag.registry import did_you_mean
+from pytest_rag.types import MODES
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.baseline.source import Bars
     from pytest_rag.records import Run
+    from pytest_rag.resume import Resumed
     from pytest_rag.sharding import Shard
+    from pytest_rag.types import Mode
     from pytest_rag.verdict import Update
 
 __all__ = ["Settings"]
@@ -30,6 +35,9 @@ class Settings:
         plan: Show what would be run, and run nothing.
         bars: Where the baselines are that results are held against.
         update: Accept what is measured: ``new`` cases, ``all``, or nothing.
+        mode: Whether models are asked, asked and recorded, or replayed.
+        cache: Out of what calls are answered, or None for what is configured.
+        resume: The run record whose results are taken over, or None.
         max_cost: US dollars that the run may cost, or None.
         shard: Which part of the cases this run is, or None.
         shard_times: The run by whose times the cases are split, or None.
@@ -41,6 +49,9 @@ class Settings:
     plan: bool
     bars: Bars
     update: Update | None
+    mode: Mode
+    cache: str | None
+    resume: Resumed | None
     max_cost: float | None = None
     shard: Shard | None = None
     shard_times: Run | None = None
@@ -67,6 +78,9 @@ class Settings:
             plan=plan,
             bars=_bars(config),
             update=_update(config),
+            mode=_mode(config.getoption("--rag-mode")),
+            cache=_cache(config.getoption("--rag-cache")),
+            resume=_resume(config),
             max_cost=_amount(config, "--rag-max-cost"),
             shard=_shard(config),
             shard_times=_shard_times(config),
@@ -129,6 +143,39 @@ def _check(out: Path) -> None:
         check_target(out)
     except RecordError as error:
         raise pytest.UsageError(f"--rag-out: {error}") from None
+
+
+def _cache(text: str | None) -> str | None:
+    if text is not None and text != "off":
+        from pytest_rag.cache import check_url
+        from pytest_rag.errors import UsageError
+
+        try:
+            check_url(text)
+        except UsageError as error:
+            raise pytest.UsageError(f"--rag-cache: {error}") from None
+    return text
+
+
+def _resume(config: pytest.Config) -> Resumed | None:
+    text = config.getoption("--rag-resume")
+    if text is None:
+        return None
+    from pytest_rag.errors import RecordError
+    from pytest_rag.resume import Resumed
+
+    try:
+        return Resumed.of(config.invocation_params.dir / text)
+    except RecordError as error:
+        raise pytest.UsageError(f"--rag-resume: {error}") from None
+
+
+def _mode(text: str | None) -> Mode:
+    found = next((mode for mode in MODES if mode == (text or "live")), None)
+    if found is None:
+        hint = did_you_mean(text or "", MODES)
+        raise pytest.UsageError(f"--rag-mode is live, record or replay, not {text!r}.{hint}")
+    return found
 
 
 def _count(config: pytest.Config, option: str) -> int | None:

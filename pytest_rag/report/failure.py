@@ -61,13 +61,18 @@ def _case(results: Sequence[Result], case: Case, *, told: bool, width: int) -> I
         yield from wrap(reason, width, initial_indent="  ", subsequent_indent="    ")
     if run.error is not None and told:
         yield "  the traceback is shown at the first case with this error"
-    elif run.error is not None and run.outcome == "error" and run.error["traceback"]:
-        yield from (f"    {line}" for line in _bounded(run.error["traceback"]))
+    elif run.error is not None and run.outcome == "error":
+        yield from (f"    {line}" for line in _bounded(_rest(run.error)))
     for note in run.notes:
         yield from wrap(cut(note), width, initial_indent="  ", subsequent_indent="    ")
     for label, text in (*_said(run, case), *_spent(run)) if run.error is None else ():
         yield from (line.text for line in labelled(label, text, width))
     yield from _ranked(run, case)
+
+
+def _rest(error: Mapping[str, str]) -> str:
+    """Return what the first line of an error leaves out: its traceback, or its other lines."""
+    return error["traceback"] or error["message"].strip().partition("\n")[2]
 
 
 def _bounded(text: str) -> list[str]:

@@ -63,6 +63,17 @@ def untraced() -> Iterator[None]:
         yield
 
 
+def nested() -> NestedTrace:
+    """Open a trace of one part of what runs here; whoever opened it closes it.
+
+    What it sees, the trace around it sees too, where there is one.
+    """
+    from pytest_rag.trace.nested import NestedTrace
+
+    _install()
+    return NestedTrace(HUB.current())
+
+
 def is_traced() -> bool:
     """Tell whether somebody sees what runs here, or has said that nobody shall."""
     return HUB.is_spoken_for()
@@ -75,14 +86,3 @@ def opened() -> Trace:
     made = Trace()
     HUB.open(made, adopts=True)
     return made
-
-
-def nested() -> NestedTrace:
-    """Open a trace of one part of what runs here; whoever opened it closes it.
-
-    What it sees, the trace around it sees too, where there is one.
-    """
-    from pytest_rag.trace.nested import NestedTrace
-
-    _install()
-    return NestedTrace(HUB.current())

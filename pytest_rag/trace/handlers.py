@@ -43,6 +43,9 @@ _STAGES: tuple[tuple[type, Stage], ...] = (
 )
 
 
+_DELEGATES = "StructuredLLM."
+"""How spans begin of a model that hands every call to another, which tells its tokens."""
+
 _stage_by_class: dict[type, Stage | None] = {}
 
 
@@ -51,6 +54,12 @@ def _stage_of(instance: object) -> Stage | None:
     if cls not in _stage_by_class:
         _stage_by_class[cls] = next((s for base, s in _STAGES if issubclass(cls, base)), None)
     return _stage_by_class[cls]
+
+
+def _needs_nobody(instance: object) -> bool:
+    """Tell whether a model may answer without its provider: out of a memory, or by itself."""
+    remembers = getattr(instance, "embeddings_cache", None) is not None
+    return remembers or getattr(type(instance), "rag_record", True) is False
 
 
 class RagSpanHandler(BaseSpanHandler[BaseSpan]):
@@ -71,7 +80,8 @@ class RagSpanHandler(BaseSpanHandler[BaseSpan]):
             with trace.guarded():
                 stage = _stage_of(instance)
                 given = bound_args.arguments.get("nodes") if stage == "rerank" else None
-                trace.enter(id_, parent_id, stage, given)
+                remembers = _needs_nobody(instance)
+                trace.enter(id_, parent_id, stage, given, remembers=remembers)
 
     def span_exit(
         self,
@@ -117,7 +127,7 @@ class RagEventHandler(BaseEventHandler):
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         """Note the start or end of a model's call."""
         trace = HUB.of_span(event.span_id)
-        if trace is None:
+        if trace is None or str(event.span_id).startswith(_DELEGATES):
             return
         with trace.guarded():
             if isinstance(event, LLMChatStartEvent | LLMCompletionStartEvent):

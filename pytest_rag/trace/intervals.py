@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Interval", "length", "merge", "subtract"]
+__all__ = ["Interval", "length", "merge", "replaced", "subtract"]
 
 Interval = tuple[float, float]
 
@@ -39,3 +39,27 @@ def subtract(whole: Interval, parts: Iterable[Interval]) -> list[Interval]:
     if at < end:
         left.append((at, end))
     return left
+
+
+def replaced(whole: Iterable[Interval], calls: Iterable[tuple[Interval, float]]) -> float:
+    """Return the length of a union in which each call's own time gives way to a recorded one.
+
+    Calls whose intervals overlap ran at the same time: the longest of them counts. A call that
+    ends outside the union is no part of it.
+
+    Args:
+        whole: Intervals.
+        calls: Of each call the interval measured here, and how long it took when it was live.
+    """
+    union = merge(whole)
+    inside = sorted((i, r) for i, r in calls if any(a <= i[0] and i[1] <= b for a, b in union))
+    own = sum(b - a for each in union for a, b in subtract(each, [i for i, _ in inside]))
+    longest: list[float] = []
+    until = float("-inf")
+    for (start, end), recorded in inside:
+        if start <= until:
+            longest[-1] = max(longest[-1], recorded)
+        else:
+            longest.append(recorded)
+        until = max(until, end)
+    return own + sum(longest)

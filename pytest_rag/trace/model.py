@@ -12,7 +12,8 @@ from pytest_rag.errors import TraceError
 from pytest_rag.trace import tokens, usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
-from pytest_rag.trace.intervals import Interval, length, subtract
+from pytest_rag.trace.intervals import Interval, replaced, subtract
+from pytest_rag.trace.marks import MARK, Mark
 from pytest_rag.types import STAGES, Call, Stage, Timing
 
 if TYPE_CHECKING:
@@ -33,14 +34,23 @@ class _Span:
     children: list[_Span] = field(default_factory=list)
     call: _OpenCall | None = None
     given: Sequence[Any] = ()
+    remembers: bool = False
 
     def inside_call(self) -> bool:
         """Tell whether a span around this one is already counted as a call."""
         return any(span.call is not None for span in self._above())
 
+    def open_call(self) -> _OpenCall | None:
+        """Return the call that is open on this span or around it."""
+        return next((s.call for s in (self, *self._above()) if s.call is not None), None)
+
     def inside(self, *stages: Stage | None) -> bool:
         """Tell whether a span around this one belongs to one of some stages."""
         return any(span.stage in stages for span in self._above())
+
+    def stages(self) -> Iterator[Stage]:
+        """Yield the stages of this span and those around it, from the inside out."""
+        yield from (s.stage for s in (self, *self._above()) if s.stage is not None)
 
     def _above(self) -> Iterator[_Span]:
         above = self.parent
@@ -54,17 +64,29 @@ class _OpenCall:
     stage: Stage
     model: str
     start: float
+    mark: Mark | None
     asked: Any = None
 
 
-@dataclass(slots=True, frozen=True)
-class _Ended:
+@dataclass(slots=True, eq=False)
+class _EndedCall:
     """A call, and what its tokens can be counted from where the provider did not say."""
 
     call: Call
+    span: _Span
+    interval: Interval
+    mark: Mark | None
     texts: Sequence[str] = ()
     asked: Any = None
     response: Any = None
+
+    def told(self) -> Call:
+        """Return the call with its tokens, and what its mark knows."""
+        call, mark = _counted(self), self.mark
+        if mark is None:
+            return call
+        known = call.latency_ms if mark.latency_ms is None else mark.latency_ms
+        return replace(call, origin=mark.origin, latency_ms=known)
 
 
 class Trace:
@@ -76,17 +98,22 @@ class Trace:
 
     def __init__(self) -> None:
         self.found = Found()
-        self._calls: list[_Ended] = []
+        self._calls: list[_EndedCall] = []
         self._error: BaseException | None = None
         self._spans: dict[str, _Span] = {}
-        self._llm_intervals: list[Interval] = []
         self._start = time.perf_counter()
         self._end: float | None = None
 
     @property
     def calls(self) -> list[Call]:
         """Calls of models in the order they ended, without prices."""
-        return [_counted(ended) for ended in list(self._calls)]
+        return [ended.told() for ended in list(self._calls)]
+
+    @property
+    def unmarked(self) -> list[Call]:
+        """Calls that nobody stood before; a component's own memory may have answered none."""
+        ended = list(self._calls)
+        return [e.told() for e in ended if e.mark is None and not e.span.remembers]
 
     # --- what the handlers tell -----------------------------------------------------------
 
@@ -108,9 +135,23 @@ class Trace:
         return list(self._spans)
 
     def enter(
-        self, span_id: str, parent_id: str | None, stage: Stage | None, given: Any = None
+        self,
+        span_id: str,
+        parent_id: str | None,
+        stage: Stage | None,
+        given: Any = None,
+        *,
+        remembers: bool = False,
     ) -> None:
-        """Note that a span opened; ``given`` are the nodes handed to a postprocessor."""
+        """Note that a span opened.
+
+        Args:
+            span_id: Of the span.
+            parent_id: Of the span around it.
+            stage: Which it belongs to, if any.
+            given: The nodes handed to a postprocessor.
+            remembers: True where the component has a memory of its own for answers.
+        """
         parent = self._spans.get(parent_id) if parent_id is not None else None
         clock, cpu = cpu_clock()
         span = _Span(
@@ -120,6 +161,7 @@ class Trace:
             clock=clock,
             cpu_start=cpu,
             given=given if isinstance(given, list) else (),
+            remembers=remembers,
         )
         if parent is not None:
             parent.children.append(span)
@@ -156,7 +198,18 @@ class Trace:
         """Note that a model was called, unless the call stands for one already open around it."""
         span = self._span(span_id)
         if not span.inside_call():
-            span.call = _OpenCall(stage=stage, model=model, start=time.perf_counter())
+            mark = MARK.get() if stage == "llm" else None
+            span.call = _OpenCall(stage, model, time.perf_counter(), mark)
+
+    def mark_call(self, span_id: str, mark: Mark) -> None:
+        """Note who answered the call that is open on a span, or a further part of it."""
+        call = self._span(span_id).open_call()
+        if call is None:
+            return
+        if call.mark is None:
+            call.mark = replace(mark)
+        else:
+            call.mark.add(mark)
 
     def note_prompt(self, span_id: str | None, asked: Any) -> None:
         """Keep what an open call asks, a text or messages, in case nobody counts its tokens."""
@@ -177,8 +230,6 @@ class Trace:
             return
         opened, span.call = span.call, None
         now = time.perf_counter()
-        if opened.stage == "llm":
-            self._llm_intervals.append((opened.start, now))
         told = usage.of_response(response)
         call = Call(
             stage=opened.stage,
@@ -193,10 +244,10 @@ class Trace:
             latency_ms=(now - opened.start) * 1000,
             ended=utc_now(),
         )
+        ended = _EndedCall(call, span, (opened.start, now), opened.mark)
         if texts or told.input_tokens is None or told.output_tokens is None:
-            self._calls.append(_Ended(call, texts, opened.asked, response))
-        else:
-            self._calls.append(_Ended(call))
+            ended.texts, ended.asked, ended.response = texts, opened.asked, response
+        self._calls.append(ended)
 
     def _span(self, span_id: str | None) -> _Span:
         if span_id is None or span_id not in self._spans:
@@ -237,7 +288,11 @@ class Trace:
             raise TraceError("A call of a model never ended, so its tokens are unknown.")
 
     def timing(self, *, wait_ms: float = 0.0) -> Timing:
-        """Return where the time went; call it after `end`."""
+        """Return where the time went; call it after `end`.
+
+        The own time of a call that was answered from a record gives way to what it took when it
+        was live, in its stages and in the whole.
+        """
         end = self._end if self._end is not None else time.perf_counter()
         spans = [span for span in self._spans.values() if span.stage is not None]
         inclusive: dict[str, list[Interval]] = {}
@@ -250,16 +305,27 @@ class Trace:
             inner = [(c.start, c.end or end) for c in _staged_below(span)]
             own.setdefault(stage, []).extend(subtract(whole, inner))
             cpu[stage] = cpu.get(stage, 0.0) + _own_cpu(span)
-        if self._llm_intervals:  # a stream goes on after its span has closed
-            inclusive.setdefault("llm", []).extend(self._llm_intervals)
-            own.setdefault("llm", []).extend(self._llm_intervals)
+        calls = list(self._calls)
+        for call in calls:  # a stream goes on after its span has closed
+            if call.call.stage == "llm":
+                inclusive.setdefault("llm", []).append(call.interval)
+                own.setdefault("llm", []).append(call.interval)
+        answered = [call for call in calls if call.mark is not None and call.mark.recorded]
+        within = {s: [c for c in answered if s in c.span.stages()] for s in STAGES}
+        nearest = {s: [c for c in answered if s == next(c.span.stages(), None)] for s in STAGES}
         return Timing(
-            latency_ms=(end - self._start) * 1000,
+            latency_ms=_ms([(self._start, end)], answered),
             wait_ms=wait_ms,
-            stages_ms={s: length(inclusive[s]) * 1000 for s in STAGES if s in inclusive},
-            self_ms={s: length(own[s]) * 1000 for s in STAGES if s in own},
+            stages_ms={s: _ms(inclusive[s], within[s]) for s in STAGES if s in inclusive},
+            self_ms={s: _ms(own[s], nearest[s]) for s in STAGES if s in own},
             cpu_ms={s: max(0.0, cpu[s]) * 1000 for s in STAGES if s in cpu},
         )
+
+
+def _ms(intervals: Sequence[Interval], answered: Sequence[_EndedCall]) -> float:
+    """Return the milliseconds of a union, those of calls answered from a record replaced."""
+    calls = [(call.interval, call.told().latency_ms / 1000) for call in answered]
+    return replaced(intervals, calls) * 1000
 
 
 def utc_now() -> str:
@@ -267,7 +333,7 @@ def utc_now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _counted(ended: _Ended) -> Call:
+def _counted(ended: _EndedCall) -> Call:
     """Return a call with its tokens, counted here where they were not told and can be."""
     call = ended.call
     if ended.texts:

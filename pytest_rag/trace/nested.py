@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from pytest_rag.trace.marks import Mark
     from pytest_rag.types import Stage
 
 __all__ = ["NestedTrace"]
@@ -43,12 +44,24 @@ class NestedTrace(Trace):
             self._around.spoil(error)
 
     def enter(
-        self, span_id: str, parent_id: str | None, stage: Stage | None, given: Any = None
+        self,
+        span_id: str,
+        parent_id: str | None,
+        stage: Stage | None,
+        given: Any = None,
+        *,
+        remembers: bool = False,
     ) -> None:
         """Note that a span opened."""
-        super().enter(span_id, parent_id, stage, given)
+        super().enter(span_id, parent_id, stage, given, remembers=remembers)
         if self._around is not None:
-            self._around.enter(span_id, parent_id, stage, given)
+            self._around.enter(span_id, parent_id, stage, given, remembers=remembers)
+
+    def mark_call(self, span_id: str, mark: Mark) -> None:
+        """Note who answered a call."""
+        super().mark_call(span_id, mark)
+        if self._around is not None:
+            self._around.mark_call(span_id, mark)
 
     def leave(self, span_id: str, result: Any = None) -> None:
         """Note that a span ended."""
@@ -62,14 +75,14 @@ class NestedTrace(Trace):
         if self._around is not None:
             self._around.start_call(span_id, stage, model)
 
-    def note_prompt(self, span_id: str | None, asked: Any) -> None:
-        """Note what a model was asked."""
-        super().note_prompt(span_id, asked)
-        if self._around is not None:
-            self._around.note_prompt(span_id, asked)
-
     def end_call(self, span_id: str | None, response: Any, texts: Sequence[str] = ()) -> None:
         """Note a model's answer."""
         super().end_call(span_id, response, texts)
         if self._around is not None:
             self._around.end_call(span_id, response, texts)
+
+    def note_prompt(self, span_id: str | None, asked: Any) -> None:
+        """Note what a model was asked."""
+        super().note_prompt(span_id, asked)
+        if self._around is not None:
+            self._around.note_prompt(span_id, asked)

@@ -1,0 +1,195 @@
+"""One call of a model on its way: answered from what is known, or asked for and kept."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
+from llama_index.core.llms.structured_llm import StructuredLLM
+from llama_index_instrumentation.span import active_span_id
+
+from pytest_rag.replay import answers, requests, scope
+from pytest_rag.replay.again import ANSWER
+from pytest_rag.replay.answers import Answer
+from pytest_rag.replay.values import pack, plain, unpack
+from pytest_rag.trace.hub import HUB
+from pytest_rag.trace.marks import MARK, Mark
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_rag.replay.requests import Kind, Request
+    from pytest_rag.replay.scope import Take
+
+__all__ = ["Batch", "Spoken", "open_batch", "open_spoken", "open_structured"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Spoken:
+    """A call of a language model.
+
+    Attributes:
+        take: The run it belongs to.
+        request: What is asked.
+        nth: Which of several identical requests of the run it is.
+        answer: What is known already, or None.
+    """
+
+    take: Take
+    request: Request
+    nth: int
+    answer: Answer | None
+    _mark: Mark = field(default_factory=Mark)
+    _start: float = field(default_factory=time.perf_counter)
+
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Let the model be asked inside; what it calls in turn is part of this call."""
+        token = MARK.set(self._mark)
+        try:
+            with scope.calling():
+                yield
+        finally:
+            MARK.reset(token)
+
+    @contextmanager
+    def answering(self, answer: Answer) -> Iterator[None]:
+        """Let LlamaIndex's events be sent inside as for the call that was live."""
+        origin = self.take.tape.source.origin
+        self._mark = Mark(origin=origin, latency_ms=answer.latency_ms, recorded=True)
+        token = ANSWER.set(answer)
+        try:
+            with self.live():
+                yield
+        finally:
+            ANSWER.reset(token)
+
+    def keep(self, response: Any) -> None:
+        """Keep what the model said; what is no response of LlamaIndex's cannot be kept."""
+        latency_ms = self._ended()
+        if isinstance(response, ChatResponse | CompletionResponse):
+            self._keep(answers.of_response(response, latency_ms))
+
+    def keep_pieces(self, pieces: answers.Pieces) -> None:
+        """Keep a stream as far as it was read."""
+        self._keep(pieces.answer(self._ended()))
+
+    def keep_object(self, value: Any) -> None:
+        """Keep an object that the model was asked for."""
+        told = {"object": plain(value)}
+        self._keep(Answer(response=told, latency_ms=self._ended(), usage={}))
+
+    def _ended(self) -> float:
+        self._mark.latency_ms = round((time.perf_counter() - self._start) * 1000, 3)
+        return self._mark.latency_ms
+
+    def _keep(self, answer: Answer | None) -> None:
+        if answer is not None:
+            self.take.tape.source.keep(self.request, self.take, self.nth, answer)
+
+
+def open_spoken(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) -> Spoken | None:
+    """Return the call of a language model, or None where it is none of ours.
+
+    Raises:
+        CassetteError: if it must be answered from a cassette that has no answer.
+    """
+    take = scope.current()
+    if take is None or scope.is_inside_call() or _passes(llm):
+        return None
+    asked = asked if isinstance(asked, str) else list(asked)
+    return _opened(take, requests.of_llm(kind, llm, asked, options))
+
+
+def open_structured(
+    llm: Any, output: type, prompt: Any, options: Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> Spoken | None:
+    """Return the call for an object of a class, or None where it is none of ours."""
+    take = scope.current()
+    if take is None or scope.is_inside_call() or _passes(llm):
+        return None
+    asked = prompt.format_messages(llm=llm, **given)
+    more = {**(options or {}), "output": output}
+    return _opened(take, requests.of_llm("structured", llm, asked, more))
+
+
+def _passes(model: Any) -> bool:
+    """Tell whether a model computes here, as its class says, or hands every call to another."""
+    return isinstance(model, StructuredLLM) or getattr(type(model), "rag_record", True) is False
+
+
+def _opened(take: Take, request: Request) -> Spoken:
+    nth = take.count(request.key)
+    answer = take.tape.source.find(request, take, nth)
+    return Spoken(take=take, request=request, nth=nth, answer=answer)
+
+
+@dataclass(slots=True, kw_only=True)
+class Batch:
+    """A call of an embedding model for some texts.
+
+    Attributes:
+        take: The run it belongs to.
+        requests: One a text.
+        vectors: Those that are known, None for the others.
+    """
+
+    take: Take
+    requests: Sequence[Request]
+    vectors: list[list[float] | None]
+    _recorded_ms: float = 0.0
+    _known: int = 0
+    _start: float = field(default_factory=time.perf_counter)
+
+    @property
+    def missing(self) -> list[int]:
+        """The places of texts that have to be embedded."""
+        return [place for place, vector in enumerate(self.vectors) if vector is None]
+
+    def keep(self, vectors: Sequence[Sequence[float]]) -> None:
+        """Take in and keep the vectors of what was missing."""
+        missing = self.missing
+        # What a text takes in a batch is its share, so that the shares add up.
+        share = round((time.perf_counter() - self._start) * 1000 / len(missing), 6)
+        for place, vector in zip(missing, vectors, strict=True):
+            self.vectors[place] = list(map(float, vector))
+            answer = Answer(response=pack(self.vectors[place] or []), latency_ms=share, usage={})
+            self.take.tape.source.keep(self.requests[place], self.take, 0, answer)
+        total = share * len(missing) + self._recorded_ms
+        note(Mark(origin="live", latency_ms=total, recorded=self._known > 0))
+
+    def known(self, recorded_ms: float) -> None:
+        """Note how long the vectors that are known took when they were made."""
+        self._recorded_ms = recorded_ms
+        self._known = len(self.vectors) - len(self.missing)
+        if not self.missing:
+            origin = self.take.tape.source.origin
+            note(Mark(origin=origin, latency_ms=recorded_ms, recorded=True))
+
+
+def note(mark: Mark) -> None:
+    """Let the trace know who answered the call that is open in this context."""
+    span_id = active_span_id.get()
+    trace = HUB.of_span(span_id)
+    if trace is not None and span_id is not None:
+        trace.mark_call(span_id, mark)
+
+
+def open_batch(kind: Kind, model: Any, texts: Sequence[str]) -> Batch | None:
+    """Return the call of an embedding model, or None where it is none of ours.
+
+    Raises:
+        CassetteError: if it must be answered from a cassette that has no answer.
+    """
+    take = scope.current()
+    if take is None or scope.is_inside_call() or _passes(model) or not texts:
+        return None
+    asked = [requests.of_embedding(kind, model, text) for text in texts]
+    found = [take.tape.source.find(request, take, 0) for request in asked]
+    vectors = [None if answer is None else unpack(str(answer.response)) for answer in found]
+    batch = Batch(take=take, requests=asked, vectors=vectors)
+    batch.known(sum(answer.latency_ms for answer in found if answer is not None))
+    return batch

@@ -1,0 +1,243 @@
+"""The entry points that models have while a deck is open, each around the one it replaces."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.replay import scope
+from pytest_rag.replay.again import AGAIN
+from pytest_rag.replay.answers import Pieces
+from pytest_rag.replay.calls import Spoken, open_batch, open_spoken, open_structured
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+
+    from pytest_rag.replay.requests import Kind
+
+__all__ = ["EMBEDDING", "LIMITER", "LLM", "STRUCTURED"]
+
+
+def _own(original: Any, instance: Any) -> Any:
+    """Return a method of a class, bound to an object."""
+    return original.__get__(instance, type(instance))
+
+
+# --- language models ---
+
+
+def _open(kind: Kind, llm: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Spoken | None:
+    options = dict(kwargs)
+    name = "messages" if "chat" in kind else "prompt"
+    asked = args[0] if args else options.pop(name, None)
+    if len(args) > 1:
+        options["formatted"] = args[1]
+    return None if asked is None else open_spoken(kind, llm, asked, options)
+
+
+def _spoken(kind: Kind, original: Any) -> Any:
+    @functools.wraps(original)
+    def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _open(kind, self, args, kwargs)
+        if call is None:
+            return _own(original, self)(*args, **kwargs)
+        if call.answer is not None:
+            with call.answering(call.answer):
+                return _own(AGAIN[kind], self)(*args, **kwargs)
+        with call.live():
+            said = _own(original, self)(*args, **kwargs)
+        if kind.startswith("stream"):
+            return _kept(call, iter(said))
+        call.keep(said)
+        return said
+
+    return entry
+
+
+def _aspoken(kind: Kind, original: Any) -> Any:
+    @functools.wraps(original)
+    async def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _open(kind, self, args, kwargs)
+        if call is None:
+            return await _own(original, self)(*args, **kwargs)
+        if call.answer is not None:
+            with call.answering(call.answer):
+                return await _own(AGAIN[f"a{kind}"], self)(*args, **kwargs)
+        with call.live():
+            said = await _own(original, self)(*args, **kwargs)
+        if kind.startswith("stream"):
+            return _akept(call, aiter(said))
+        call.keep(said)
+        return said
+
+    return entry
+
+
+_END = object()
+
+
+def _kept(call: Spoken, stream: Iterator[Any]) -> Iterator[Any]:
+    """Yield a stream's pieces and keep them, also where the reader stops early."""
+    pieces = Pieces()
+    piece: Any
+    try:
+        while True:
+            with call.live():
+                piece = next(stream, _END)
+            if piece is _END:
+                break
+            pieces.add(piece)
+            yield piece
+    except GeneratorExit:
+        if hasattr(stream, "close"):
+            stream.close()
+        call.keep_pieces(pieces)
+        raise
+    call.keep_pieces(pieces)
+
+
+async def _akept(call: Spoken, stream: AsyncIterator[Any]) -> AsyncIterator[Any]:
+    """Yield a stream's pieces and keep them, also where the reader stops early."""
+    pieces = Pieces()
+    piece: Any
+    try:
+        while True:
+            with call.live():
+                piece = await anext(stream, _END)
+            if piece is _END:
+                break
+            pieces.add(piece)
+            yield piece
+    except GeneratorExit:
+        if hasattr(stream, "aclose"):
+            await stream.aclose()
+        call.keep_pieces(pieces)
+        raise
+    call.keep_pieces(pieces)
+
+
+def _structured(original: Any) -> Any:
+    """Stand before a method that asks for an object past ``chat``, as some providers' do."""
+
+    @functools.wraps(original)
+    def entry(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **given: Any) -> Any:
+        call = open_structured(self, output_cls, prompt, llm_kwargs, given)
+        if call is not None and call.answer is not None:
+            return output_cls.model_validate(call.answer.response["object"])
+        with scope.listening() as inner:
+            found = _own(original, self)(output_cls, prompt, llm_kwargs, **given)
+        if call is not None and not inner:
+            call.keep_object(found)
+        return found
+
+    return entry
+
+
+def _astructured(original: Any) -> Any:
+    """Stand before a method that asks for an object past ``achat``, as some providers' do."""
+
+    @functools.wraps(original)
+    async def entry(
+        self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **given: Any
+    ) -> Any:
+        call = open_structured(self, output_cls, prompt, llm_kwargs, given)
+        if call is not None and call.answer is not None:
+            return output_cls.model_validate(call.answer.response["object"])
+        with scope.listening() as inner:
+            found = await _own(original, self)(output_cls, prompt, llm_kwargs, **given)
+        if call is not None and not inner:
+            call.keep_object(found)
+        return found
+
+    return entry
+
+
+# --- embedding models ---
+
+
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return args[0] if args else next(iter(kwargs.values()))
+
+
+def _embedded(kind: Kind, several: bool, original: Any) -> Any:
+    @functools.wraps(original)
+    def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = _first(args, kwargs)
+        batch = open_batch(kind, self, given if several else [given])
+        if batch is None:
+            return _own(original, self)(*args, **kwargs)
+        if batch.missing:
+            with scope.calling():
+                left = [given[place] for place in batch.missing] if several else given
+                found = _own(original, self)(left)
+            batch.keep(found if several else [found])
+        return batch.vectors if several else batch.vectors[0]
+
+    return entry
+
+
+def _aembedded(kind: Kind, several: bool, original: Any) -> Any:
+    @functools.wraps(original)
+    async def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        given = _first(args, kwargs)
+        batch = open_batch(kind, self, given if several else [given])
+        if batch is None:
+            return await _own(original, self)(*args, **kwargs)
+        if batch.missing:
+            with scope.calling():
+                left = [given[place] for place in batch.missing] if several else given
+                found = await _own(original, self)(left)
+            batch.keep(found if several else [found])
+        return batch.vectors if several else batch.vectors[0]
+
+    return entry
+
+
+# --- limits of rate, which nothing that comes from a cassette has to keep ---
+
+
+def _limited(original: Any) -> Any:
+    @functools.wraps(original)
+    def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        take = scope.current()
+        return None if take and take.tape.source.strict else _own(original, self)(*args, **kwargs)
+
+    return entry
+
+
+def _alimited(original: Any) -> Any:
+    @functools.wraps(original)
+    async def entry(self: Any, *args: Any, **kwargs: Any) -> Any:
+        take = scope.current()
+        if not (take and take.tape.source.strict):
+            await _own(original, self)(*args, **kwargs)
+
+    return entry
+
+
+_KINDS: tuple[Kind, ...] = ("chat", "complete", "stream_chat", "stream_complete")
+
+LLM: dict[str, Callable[[Any], Any]] = {
+    **{kind: functools.partial(_spoken, kind) for kind in _KINDS},
+    **{f"a{kind}": functools.partial(_aspoken, kind) for kind in _KINDS},
+}
+"""What stands before a language model's methods, by name."""
+
+STRUCTURED: dict[str, Callable[[Any], Any]] = {
+    "structured_predict": _structured,
+    "astructured_predict": _astructured,
+}
+"""The same for those that LlamaIndex itself makes out of the others."""
+
+EMBEDDING: dict[str, Callable[[Any], Any]] = {
+    "_get_query_embedding": functools.partial(_embedded, "embed_query", False),
+    "_get_text_embedding": functools.partial(_embedded, "embed_text", False),
+    "_get_text_embeddings": functools.partial(_embedded, "embed_text", True),
+    "_aget_query_embedding": functools.partial(_aembedded, "embed_query", False),
+    "_aget_text_embedding": functools.partial(_aembedded, "embed_text", False),
+    "_aget_text_embeddings": functools.partial(_aembedded, "embed_text", True),
+}
+"""What stands before an embedding model's methods."""
+
+LIMITER: dict[str, Callable[[Any], Any]] = {"acquire": _limited, "async_acquire": _alimited}
+"""What stands before a rate limiter's."""
