@@ -124,7 +124,7 @@ def _spent(run: Result) -> Iterator[tuple[str, str]]:
         stages = (f"{stage} {duration(ms)}" for stage, ms in run.stages_ms.items())
         yield "time", " · ".join([f"latency {duration(run.latency_ms)}", *stages])
     if broken & {"cost_usd", "tokens", "input_tokens", "output_tokens", "calls"}:
-        own = (call for call in run.calls if call["stage"] != "judge")
+        own = (call for call in run.calls if call.get("stage") != "judge")
         calls = Counter(f"{call['model']} {_tokens(call)}" for call in own)
         yield (
             "calls",

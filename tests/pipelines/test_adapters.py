@@ -629,19 +629,14 @@ def test_filters_for_a_function():
             observe(target, "q", {"a": 1})
 
 
-def _case_threads():
-    """Return the threads of loops and cases; the ledger's writer stays while its file is used."""
-    names = ("pytest-rag", "pytest-rag case")
-    return [thread for thread in threading.enumerate() if thread.name in names]
-
-
 def test_many_threads_are_not_left_behind():
     """Synchronous pipelines leave no thread per question."""
+    before = set(threading.enumerate())
     observe_all(lambda query: query, [str(n) for n in range(20)])
     deadline = time.monotonic() + 5
-    while _case_threads() and time.monotonic() < deadline:
+    while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert _case_threads() == []
+    assert set(threading.enumerate()) - before == set()
 
 
 def test_the_local_pipeline_names_its_documents_itself(tmp_path):
