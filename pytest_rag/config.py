@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import ConfigError, MissingExtraError
 from pytest_rag.registry import did_you_mean
+from pytest_rag.types import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -117,7 +118,11 @@ class Config:
         concurrency: How many cases of an evalset run at a time.
         metrics: Computed for every case that carries what they need, beside those a limit names.
         prices: Overrides by model name.
-        mode: Whether models are asked, asked and recorded, or replayed; of the command line.
+        limits: Of rate, by model name or a pattern such as ``gpt-4*``.
+        retries: How often a call of a model is tried again; None as often as its own client would,
+            0 leaves it to that.
+        mode: Whether models are asked, asked and recorded, or replayed; of the command line. None
+            where it says nothing: then every evalset goes by its own.
         cache: ``off``, or the name or URL of a cache.
         ledger: Where calls that cost money are kept, from the root; None for nowhere.
         timezone: Name of the zone in which days and months begin; None for this machine's.
@@ -130,7 +135,9 @@ class Config:
     concurrency: int = 8
     metrics: tuple[str, ...] = DEFAULT_METRICS
     prices: Mapping[str, Price] = field(default_factory=dict)
-    mode: Mode = "live"
+    limits: Mapping[str, RateLimit] = field(default_factory=dict)
+    retries: int | None = None
+    mode: Mode | None = None
     cache: str = "off"
     ledger: str | None = DEFAULT_LEDGER
     timezone: str | None = None
@@ -141,6 +148,11 @@ class Config:
     def ledger_path(self) -> Path | None:
         """The ledger's file, or None where there is none."""
         return None if self.ledger is None else self.root / self.ledger
+
+    @property
+    def pacing(self) -> tuple[Mapping[str, RateLimit], int | None]:
+        """Limits of rate and retries."""
+        return self.limits, self.retries
 
     def with_options(self, **options: Any) -> Config:
         """Return a copy in which every option that is not None has its way."""
@@ -354,6 +366,29 @@ def _seconds(key: str, value: object) -> float:
     return float(value)  # type: ignore[arg-type]
 
 
+def _limits(key: str, value: object) -> dict[str, RateLimit]:
+    if not isinstance(value, dict):
+        raise _wrong(key, value, 'a table such as {"gpt-4o-mini" = {rpm = 500, tpm = 200000}}')
+    return {model: _rate(f"{key}.{model}", limit) for model, limit in value.items()}
+
+
+def _rate(key: str, value: object) -> RateLimit:
+    names = RateLimit.__slots__
+    if not isinstance(value, dict) or not value:
+        raise _wrong(key, value, "{rpm = …, tpm = …, concurrency = …}, one of them or more")
+    for name, amount in value.items():
+        if name not in names:
+            raise ConfigError(f"Unknown key {name!r} in {key}.{did_you_mean(name, names)}")
+        positive_int(f"{key}.{name}", amount)
+    return RateLimit(**value)
+
+
+def _retries(key: str, value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise _wrong(key, value, "a whole number of at least 0")
+    return value
+
+
 def _is_amount(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]
@@ -369,4 +404,6 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "timezone": _timezone,
     "alerts": _alerts,
     "judge": _judge,
+    "limits": _limits,
+    "retries": _retries,
 }

@@ -11,7 +11,9 @@
     │   └── MissingExtraError    an optional dependency is not installed
     ├── PipelineError            the system under test could not be built or gave something unusable
     │   ├── MissingKeyError      it needs a key that is not set: the case is `not_run`
-    │   └── CassetteError        replay mode has no recorded answer, or something went past it
+    │   ├── CassetteError        replay mode has no recorded answer, or something went past it
+    │   ├── PacingError          a call would wait for longer than its case may take
+    │   └── BrokenAnswerError    a model's answer ended before it was complete
     ├── BudgetError              the ceiling on the run's cost stops it: the case is `not_run`
     ├── JudgeError               a model that judges gave no judgement
     ├── TraceError               the instrumentation broke: no measurement can be trusted
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BaselineError",
+    "BrokenAnswerError",
     "BudgetError",
     "CassetteError",
     "ConfigError",
@@ -36,12 +39,14 @@ __all__ = [
     "LedgerError",
     "MissingExtraError",
     "MissingKeyError",
+    "PacingError",
     "PipelineError",
     "Problem",
     "RagError",
     "RecordError",
     "TraceError",
     "UsageError",
+    "explained",
     "message_of",
 ]
 
@@ -120,12 +125,26 @@ class JudgeError(RagError):
     """A judge's answer holds no judgement; the score is None, and this is its reason."""
 
 
+class PacingError(PipelineError):
+    """A call of a model would have to wait for longer than its case may take."""
+
+
+class BrokenAnswerError(PipelineError):
+    """A model's answer ended before it was complete, though nothing said so."""
+
+
 class TraceError(RagError):
     """The instrumentation broke or saw no root span, so no figure of the case can be trusted."""
 
 
 class RecordError(UsageError):
     """A run record is of a newer schema, truncated in the middle, or not a run record."""
+
+
+def explained(error: BaseException) -> str:
+    """Return what an exception says, with the notes it was given on its way."""
+    notes = [note for note in getattr(error, "__notes__", ()) if isinstance(note, str)]
+    return "\n".join([message_of(error), *notes])
 
 
 def message_of(error: BaseException) -> str:

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
     from pytest_rag.loop import LoopThread
     from pytest_rag.pipelines.stages import StageCache
     from pytest_rag.replay import Deck
-    from pytest_rag.types import Case, EvalSet, Limit, Metric, PipelineSpec
+    from pytest_rag.types import Case, EvalSet, Limit, Metric, Mode, PipelineSpec
 
 __all__ = [
     "build_pipeline",
     "facts",
     "jobs_of",
+    "mode_of",
     "need_judge",
     "no_pipeline",
     "stage_cache",
@@ -129,11 +130,13 @@ def build_pipeline(
         PipelineError: if it is not there or is no pipeline.
         Exception: whatever the factory raises.
     """
-    tape = None if deck is None else deck.tape(evalset.name, evalset.path)
+    tape = None if deck is None else deck.tape(evalset.name, evalset.path, evalset.mode)
     with nullcontext() if tape is None else tape.building():
         target = build(spec, base=evalset.path.parent, root=config.root)
         if inspect.isawaitable(target):
             target = loop.submit(_await(target)).result()
+    if deck is not None:
+        deck.meet()
     try:
         return replace(adapt(target, config.document_key), tape=tape)
     except PipelineError as error:
@@ -173,7 +176,7 @@ def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[s
     return {
         "path": path.as_posix(),
         "cases": len(evalset.cases),
-        "mode": config.mode,
+        "mode": mode_of(evalset, config),
         "concurrency": min(config.concurrency, limit or config.concurrency),
         "pipeline": None if pipeline is None else pipeline.name,
         "deterministic": _is_deterministic(evalset, pipeline, config),
@@ -182,11 +185,16 @@ def facts(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> dict[s
     }
 
 
+def mode_of(evalset: EvalSet, config: Config) -> Mode:
+    """Return how an evalset's models are asked: the command line has the first word."""
+    return config.mode or evalset.mode
+
+
 def _is_deterministic(evalset: EvalSet, pipeline: Pipeline | None, config: Config) -> bool | None:
     """Tell whether the same question always gets the same scores, as from a cassette it does."""
     if pipeline is None:
         return None
-    steady = pipeline.deterministic or config.mode == "replay"
+    steady = pipeline.deterministic or mode_of(evalset, config) == "replay"
     return steady and not _judged_gate(evalset)
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import check, forbidden
-from pytest_rag.errors import BudgetError, RagError, message_of
+from pytest_rag.errors import BudgetError, RagError, explained, message_of
 from pytest_rag.fate import lost_by
 from pytest_rag.observe import Attempt, bill
 from pytest_rag.pipelines.factory import key_missing
@@ -166,7 +166,7 @@ def broken(
         outcome="error" if reason is None else "not_run",
         error={
             "type": type(error).__name__,
-            "message": reason or message_of(error),
+            "message": reason or explained(error),
             "traceback": _traceback(error),
         },
         **_used(attempt, config),

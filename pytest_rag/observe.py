@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 from functools import partial
@@ -37,6 +38,7 @@ class Attempt:
         trace: What was seen until now.
         case: Id of the case that asks.
         repeat: 0 for its first run.
+        timeout_s: After which it is given up.
     """
 
     queued: float = 0.0
@@ -44,6 +46,7 @@ class Attempt:
     trace: Trace = field(default_factory=Trace)
     case: str = ""
     repeat: int = 0
+    timeout_s: float = math.inf
 
     def begin(self, seen: Trace) -> None:
         """Note that the pipeline is called now."""
@@ -86,7 +89,7 @@ async def ask(
     try:
         with (
             trace(expect_spans=pipeline.traced) as seen,
-            taking(pipeline.tape, attempt.case, attempt.repeat, seen),
+            taking(pipeline.tape, attempt.case, attempt.repeat, seen, timeout_s=attempt.timeout_s),
         ):
             attempt.begin(seen)
             if pipeline.is_async:

@@ -227,7 +227,8 @@ def _judged(job: Job, attempt: Attempt, raw: Raw, config: Config) -> Result:
 
 
 def _attempt(job: Job, now: float) -> Attempt:
-    return Attempt(queued=now, case=job.case.id, repeat=job.repeat)
+    case = job.case
+    return Attempt(queued=now, case=case.id, repeat=job.repeat, timeout_s=case.timeout_s)
 
 
 def _overdue(pending: _Pending) -> bool:

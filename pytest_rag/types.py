@@ -149,6 +149,7 @@ class EvalSet:
         pipeline: None where the ``rag_pipeline`` fixture provides it.
         gate: Limits on aggregates.
         alpha: Chance of a false alarm the gate accepts, over all gated metrics together.
+        mode: How its models are asked where nobody says on the command line.
     """
 
     name: str
@@ -157,6 +158,7 @@ class EvalSet:
     pipeline: PipelineSpec | None = None
     gate: tuple[GateLimit, ...] = ()
     alpha: float = 0.05
+    mode: Mode = "live"
 
 
 # --- what is measured -------------------------------------------------------------------------
@@ -185,6 +187,21 @@ class Retrieved:
     pages: tuple[str, ...] = ()
     span: tuple[int, int] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateLimit:
+    """What one model may be asked; None where there is no limit.
+
+    Attributes:
+        rpm: Requests a minute.
+        tpm: Tokens a minute, in and out.
+        concurrency: Calls at a time.
+    """
+
+    rpm: int | None = None
+    tpm: int | None = None
+    concurrency: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

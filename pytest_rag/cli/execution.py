@@ -70,7 +70,9 @@ class Execution:
         self._declared = judging.declared
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
-        self._deck = Deck(config.mode, _recording, lambda: stage_cache(config))
+        self._deck = Deck(
+            config.mode, _recording, lambda: config.pacing, lambda: stage_cache(config)
+        )
         self._resumed = resumed
         self.said: list[str] = []
         self._warmup = warmup

@@ -64,11 +64,11 @@ def run(
         typer.Option(metavar="RUN.jsonl", help="Take over what this record holds; run the rest."),
     ] = None,
     mode: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="MODE", help="live, record the calls of models, or replay them without network."
         ),
-    ] = "live",
+    ] = None,
     max_cost: Annotated[
         str | None,
         typer.Option(metavar="USD", help="Start nothing that could make the run cost more."),
@@ -133,7 +133,9 @@ def _cache(text: str | None) -> str | None:
     return text
 
 
-def _mode(text: str) -> Mode:
+def _mode(text: str | None) -> Mode | None:
+    if text is None:
+        return None
     from pytest_rag.errors import UsageError
     from pytest_rag.registry import did_you_mean
     from pytest_rag.types import MODES

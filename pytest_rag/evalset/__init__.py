@@ -145,6 +145,7 @@ def _evalset(root: Node, problems: Problems) -> EvalSet | None:
         pipeline=_pipeline(model.pipeline, root, source),
         gate=gate,
         alpha=alpha,
+        mode=model.mode,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -315,6 +315,9 @@ class FileModel(_Strict):
     )
     defaults: DefaultsModel = Field(
         DefaultsModel.model_construct(), description="What holds for every case."
+    )
+    mode: Literal["live", "replay"] = Field(
+        "live", description="replay: models answer from the cassette unless --rag-mode differs."
     )
     cases: list[CaseModel] = Field([], description="The questions.")
     cases_from: Bulks = Field([], description="More questions, from JSONL or CSV files.")

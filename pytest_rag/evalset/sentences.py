@@ -31,6 +31,7 @@ _MUST_BE = {
     "too_long": "at most {max_length} long",
     "finite_number": "a finite number",
     "int_parsing_size": "a smaller number",
+    "literal_error": "{expected}",
 }
 _EXPECTED = {
     "answer": "a text or a list of texts",

@@ -64,7 +64,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--rag-mode",
         metavar="MODE",
-        help="live (default), record the calls of models, or replay them without network or key",
+        help="live, record the calls of models, or replay them without network or key; by default "
+        "what the evalset says, or live",
     )
     group.addoption(
         "--rag-shard", metavar="i/n", help="run the i-th of n parts; join them: pytest-rag merge"
@@ -89,7 +90,7 @@ def pytest_configure(config: pytest.Config) -> None:
         settings = Settings.of(config)
         # In other modes keys are filled in and sockets refused from here on; an empty shard has a
         # record too.
-        if settings.mode != "live" or settings.shard is not None:
+        if settings.mode in ("record", "replay") or settings.shard is not None:
             session_of(config)
     config.pluginmanager.register(_Listener(config), "rag-listener")
 

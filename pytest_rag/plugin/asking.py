@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from concurrent.futures import wait
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -245,7 +244,7 @@ class Rag:
 
     def _observe(self, case: Case) -> Observation:
         job = self._job(case, len(self._asked) + len(self._broke))
-        attempt = Attempt(case=case.id, repeat=job.repeat)
+        attempt = Attempt(case=case.id, repeat=job.repeat, timeout_s=case.timeout_s)
         hold = None
         try:
             hold = self._admitted(job)
@@ -299,9 +298,9 @@ class Rag:
         evalset = None if self._parameter is None else self._parameter.evalset
         if evalset is None or evalset.pipeline is None:
             path = self._request.path
-            named = (path.stem, path) if evalset is None else (evalset.name, evalset.path)
-            tape = self._session.deck.tape(*named)
-            with nullcontext() if tape is None else tape.building():
+            own = None if evalset is None else (evalset.name, evalset.path, evalset.mode)
+            tape = self._session.deck.tape(*(own or (path.stem, path)))
+            with tape.building():
                 target = self._request.getfixturevalue("rag_pipeline")
             self._session.deck.built(tape, target)
             return replace(adapt(target, self._config.document_key), tape=tape)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -62,8 +61,8 @@ class EvalRun:
         if isinstance(self._failure, UnusableFixtureError):
             return
         try:
-            tape = self.deck.tape(self.evalset.name, self.evalset.path)
-            with nullcontext() if tape is None else tape.building():
+            tape = self.deck.tape(self.evalset.name, self.evalset.path, self.evalset.mode)
+            with tape.building():
                 target = request.getfixturevalue("rag_pipeline")
             if target is not self._target or self.pipeline is None:
                 self.deck.built(tape, target)

@@ -50,7 +50,12 @@ class RagSession:
         self.pipeline_scope = "function"
         self.collected = Collected(config, self.settings)
         mode = "live" if self.settings.plan else self.settings.mode
-        self.deck = Deck(mode, _recording, lambda: stage_cache(self.project))
+        self.deck = Deck(
+            mode,
+            _recording,
+            lambda: self.project.pacing,
+            lambda: stage_cache(self.project),
+        )
         self._runs: dict[Path, EvalRun] = {}
         self._runner: Runner | None = None
         self._project: Config | None = None

@@ -35,7 +35,8 @@ class Settings:
         plan: Show what would be run, and run nothing.
         bars: Where the baselines are that results are held against.
         update: Accept what is measured: ``new`` cases, ``all``, or nothing.
-        mode: Whether models are asked, asked and recorded, or replayed.
+        mode: Whether models are asked, asked and recorded, or replayed; None for what each
+            evalset says.
         cache: Out of what calls are answered, or None for what is configured.
         resume: The run record whose results are taken over, or None.
         max_cost: US dollars that the run may cost, or None.
@@ -49,7 +50,7 @@ class Settings:
     plan: bool
     bars: Bars
     update: Update | None
-    mode: Mode
+    mode: Mode | None
     cache: str | None
     resume: Resumed | None
     max_cost: float | None = None
@@ -170,10 +171,12 @@ def _resume(config: pytest.Config) -> Resumed | None:
         raise pytest.UsageError(f"--rag-resume: {error}") from None
 
 
-def _mode(text: str | None) -> Mode:
-    found = next((mode for mode in MODES if mode == (text or "live")), None)
+def _mode(text: str | None) -> Mode | None:
+    if text is None:
+        return None
+    found = next((mode for mode in MODES if mode == text), None)
     if found is None:
-        hint = did_you_mean(text or "", MODES)
+        hint = did_you_mean(text, MODES)
         raise pytest.UsageError(f"--rag-mode is live, record or replay, not {text!r}.{hint}")
     return found
 

@@ -83,7 +83,8 @@ class Spoken:
         self._keep(Answer(response=told, latency_ms=self._ended(), usage={}))
 
     def _ended(self) -> float:
-        self._mark.latency_ms = round((time.perf_counter() - self._start) * 1000, 3)
+        start = self._mark.started or self._start
+        self._mark.latency_ms = round((time.perf_counter() - start) * 1000, 3)
         return self._mark.latency_ms
 
     def _keep(self, answer: Answer | None) -> None:
@@ -97,7 +98,7 @@ def open_spoken(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) ->
     Raises:
         CassetteError: if it must be answered from a cassette that has no answer.
     """
-    take = scope.current()
+    take = scope.recorded()
     if take is None or scope.is_inside_call() or _passes(llm):
         return None
     asked = asked if isinstance(asked, str) else list(asked)
@@ -108,7 +109,7 @@ def open_structured(
     llm: Any, output: type, prompt: Any, options: Mapping[str, Any] | None, given: Mapping[str, Any]
 ) -> Spoken | None:
     """Return the call for an object of a class, or None where it is none of ours."""
-    take = scope.current()
+    take = scope.recorded()
     if take is None or scope.is_inside_call() or _passes(llm):
         return None
     asked = prompt.format_messages(llm=llm, **given)
@@ -142,6 +143,7 @@ class Batch:
     vectors: list[list[float] | None]
     _recorded_ms: float = 0.0
     _known: int = 0
+    _mark: Mark = field(default_factory=Mark)
     _start: float = field(default_factory=time.perf_counter)
 
     @property
@@ -149,11 +151,22 @@ class Batch:
         """The places of texts that have to be embedded."""
         return [place for place, vector in enumerate(self.vectors) if vector is None]
 
+    @contextmanager
+    def live(self) -> Iterator[None]:
+        """Let the model be asked inside; what it calls in turn is part of this call."""
+        token = MARK.set(self._mark)
+        try:
+            with scope.calling():
+                yield
+        finally:
+            MARK.reset(token)
+
     def keep(self, vectors: Sequence[Sequence[float]]) -> None:
         """Take in and keep the vectors of what was missing."""
         missing = self.missing
         # What a text takes in a batch is its share, so that the shares add up.
-        share = round((time.perf_counter() - self._start) * 1000 / len(missing), 6)
+        start = self._mark.started or self._start
+        share = round((time.perf_counter() - start) * 1000 / len(missing), 6)
         for place, vector in zip(missing, vectors, strict=True):
             self.vectors[place] = list(map(float, vector))
             answer = Answer(response=pack(self.vectors[place] or []), latency_ms=share, usage={})
@@ -184,7 +197,7 @@ def open_batch(kind: Kind, model: Any, texts: Sequence[str]) -> Batch | None:
     Raises:
         CassetteError: if it must be answered from a cassette that has no answer.
     """
-    take = scope.current()
+    take = scope.recorded()
     if take is None or scope.is_inside_call() or _passes(model) or not texts:
         return None
     asked = [requests.of_embedding(kind, model, text) for text in texts]

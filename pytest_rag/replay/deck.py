@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import sys
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -13,20 +15,26 @@ from pytest_rag.replay.cassette import cassette_path
 from pytest_rag.replay.scope import Tape
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from pytest_rag.replay.pacing import Pacer
     from pytest_rag.replay.scope import Source
-    from pytest_rag.types import Mode
+    from pytest_rag.types import Mode, RateLimit
 
-__all__ = ["Deck"]
+__all__ = ["Deck", "Pacing"]
+
+Pacing = tuple["Mapping[str, RateLimit]", "int | None"]
+"""Limits of rate by model, and how often a call is tried again."""
 
 
 class Deck:
     """Stands between pipelines and their models until it is closed.
 
     Args:
-        mode: ``live`` lets everything pass.
+        mode: ``live`` asks the models and keeps nothing; None goes by what each evalset says.
         command: Returns what to type to record, of an evalset's path and a case's id.
+        pacing: Returns limits of rate by model and how often a call is tried again; asked when
+            the first evalset comes.
         cache: Makes, when it is first needed, what answers in live mode out of earlier runs.
 
     Attributes:
@@ -35,52 +43,94 @@ class Deck:
 
     def __init__(
         self,
-        mode: Mode,
+        mode: Mode | None,
         command: Callable[[str, str], str],
+        pacing: Callable[[], Pacing],
         cache: Callable[[], Source | None] | None = None,
     ) -> None:
-        self.mode: Mode = mode
-        self._cache = functools.cache(cache) if mode == "live" and cache is not None else None
+        self.mode = mode
+        self._cache = None
+        if mode in (None, "live") and cache is not None:
+            self._cache = functools.cache(cache)
         self._command = command
+        self._pacing = pacing
+        self._pacer: Pacer | None = None
         self._since = time.time()
         self._undo = ExitStack()
         self._tapes: dict[Path, Tape] = {}
         self.paths: dict[str, Path] = {}
         self._built: dict[int, Any] = {}
         self._hooked = False
+        self._refusing = mode == "replay"
         if mode == "replay":
             from pytest_rag.replay import keys, sockets
 
             self._undo.callback(keys.take_out, keys.fill_in())
             self._undo.push(sockets.refusing())
 
-    def tape(self, name: str, path: Path) -> Tape | None:
-        """Return an evalset's way to its models; None where everything may pass.
+    def tape(self, name: str, path: Path, own: Mode = "live") -> Tape:
+        """Return an evalset's way to its models.
 
         Args:
             name: Of the evalset.
             path: Its file.
+            own: How it is run where the command line does not say.
         """
-        if self.mode == "live" and (self._cache is None or self._cache() is None):
-            return None
-        self._hook()
-        self.paths[name] = path
+        mode = self.mode or own
+        known = None if mode != "live" or self._cache is None else self._cache()
+        if mode != "live" or known is not None or self._pacing()[0]:
+            self._hook()
+        if mode != "live" or known is not None:
+            self.paths[name] = path
         where = cassette_path(path, name)
         if where not in self._tapes:
-            self._tapes[where] = Tape(name=name, source=self._source(name, path, where))
+            self._tapes[where] = self._made(mode, name, path, known)
         return self._tapes[where]
 
-    def built(self, tape: Tape | None, target: object) -> None:
+    def _made(self, mode: Mode, name: str, path: Path, known: Source | None) -> Tape:
+        from pytest_rag.replay.sources import Passing, Player, Recorder
+
+        where = cassette_path(path, name)
+        if mode == "replay":
+            self._refuse()
+            return Tape(name=name, source=Player(where, partial(self._command, _shown(path))))
+        passing = Passing() if known is None else known
+        source = Recorder(where, name) if mode == "record" else passing
+        return Tape(name=name, source=source, pacer=self._paced)
+
+    def _paced(self) -> Pacer:
+        """Return what paces every call of the session."""
+        if self._pacer is None:
+            from pytest_rag.replay.pacing import Pacer
+
+            limits, retries = self._pacing()
+            workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+            self._pacer = Pacer(limits, retries, workers)
+        return self._pacer
+
+    def _refuse(self) -> None:
+        """Keep evalsets that are replayed from the network, in a session that is not."""
+        if not self._refusing:
+            from pytest_rag.replay import sockets
+
+            self._refusing = True
+            self._undo.push(sockets.refusing(only_replayed=True))
+
+    def built(self, tape: Tape, target: object) -> None:
         """Note whose calls built a pipeline; another evalset that asks it gets them as well."""
         from pytest_rag.replay.sources import Recorder
 
-        if tape is None:
-            return
+        self.meet()
         first = self._built.setdefault(id(target), (target, tape))[1]
         if first is not tape:
             one, other = first.source, tape.source
             if isinstance(one, Recorder) and isinstance(other, Recorder):
                 one.share(other)
+
+    def meet(self) -> None:
+        """Stand before LlamaIndex's models if there are any: a pipeline has been built."""
+        if "llama_index.core" in sys.modules:
+            self._hook()
 
     def save(self, name: str, path: Path, *, complete: bool) -> str | None:
         """Merge what was recorded into the cassette; return what to say of it, if anything.
@@ -133,16 +183,6 @@ class Deck:
             self._hooked = True
             hooks.install()
             self._undo.callback(hooks.uninstall)
-
-    def _source(self, name: str, path: Path, where: Path) -> Source:
-        from pytest_rag.replay.sources import Player, Recorder
-
-        known = None if self._cache is None else self._cache()
-        if known is not None:
-            return known
-        if self.mode == "record":
-            return Recorder(where, name)
-        return Player(where, partial(self._command, _shown(path)))
 
 
 def _shown(path: Path) -> str:

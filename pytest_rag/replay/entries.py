@@ -9,6 +9,7 @@ from pytest_rag.replay import scope
 from pytest_rag.replay.again import AGAIN
 from pytest_rag.replay.answers import Pieces
 from pytest_rag.replay.calls import Spoken, open_batch, open_spoken, open_structured
+from pytest_rag.replay.paced import apaced, apaced_stream, paced, paced_stream
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -167,7 +168,7 @@ def _embedded(kind: Kind, several: bool, original: Any) -> Any:
         if batch is None:
             return _own(original, self)(*args, **kwargs)
         if batch.missing:
-            with scope.calling():
+            with batch.live():
                 left = [given[place] for place in batch.missing] if several else given
                 found = _own(original, self)(left)
             batch.keep(found if several else [found])
@@ -184,7 +185,7 @@ def _aembedded(kind: Kind, several: bool, original: Any) -> Any:
         if batch is None:
             return await _own(original, self)(*args, **kwargs)
         if batch.missing:
-            with scope.calling():
+            with batch.live():
                 left = [given[place] for place in batch.missing] if several else given
                 found = await _own(original, self)(left)
             batch.keep(found if several else [found])
@@ -217,10 +218,29 @@ def _alimited(original: Any) -> Any:
 
 _KINDS: tuple[Kind, ...] = ("chat", "complete", "stream_chat", "stream_complete")
 
-LLM: dict[str, Callable[[Any], Any]] = {
-    **{kind: functools.partial(_spoken, kind) for kind in _KINDS},
-    **{f"a{kind}": functools.partial(_aspoken, kind) for kind in _KINDS},
-}
+
+def _around(outer: Callable[[Any], Any], inner: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return what stands before a method so that ``inner`` is nearer to it."""
+    return lambda original: outer(inner(original))
+
+
+def _llm(kind: Kind) -> dict[str, Callable[[Any], Any]]:
+    streams = kind.startswith("stream")
+    pace, apace = (paced_stream, apaced_stream) if streams else (paced, apaced)
+    return {
+        kind: _around(functools.partial(_spoken, kind), pace),
+        f"a{kind}": _around(functools.partial(_aspoken, kind), apace),
+    }
+
+
+def _embedding(kind: Kind, name: str, *, several: bool) -> dict[str, Callable[[Any], Any]]:
+    return {
+        f"_get_{name}": _around(functools.partial(_embedded, kind, several), paced),
+        f"_aget_{name}": _around(functools.partial(_aembedded, kind, several), apaced),
+    }
+
+
+LLM: dict[str, Callable[[Any], Any]] = {k: v for kind in _KINDS for k, v in _llm(kind).items()}
 """What stands before a language model's methods, by name."""
 
 STRUCTURED: dict[str, Callable[[Any], Any]] = {
@@ -230,12 +250,9 @@ STRUCTURED: dict[str, Callable[[Any], Any]] = {
 """The same for those that LlamaIndex itself makes out of the others."""
 
 EMBEDDING: dict[str, Callable[[Any], Any]] = {
-    "_get_query_embedding": functools.partial(_embedded, "embed_query", False),
-    "_get_text_embedding": functools.partial(_embedded, "embed_text", False),
-    "_get_text_embeddings": functools.partial(_embedded, "embed_text", True),
-    "_aget_query_embedding": functools.partial(_aembedded, "embed_query", False),
-    "_aget_text_embedding": functools.partial(_aembedded, "embed_text", False),
-    "_aget_text_embeddings": functools.partial(_aembedded, "embed_text", True),
+    **_embedding("embed_query", "query_embedding", several=False),
+    **_embedding("embed_text", "text_embedding", several=False),
+    **_embedding("embed_text", "text_embeddings", several=True),
 }
 """What stands before an embedding model's methods."""
 

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-__all__ = ["PLACEHOLDER", "fill_in", "take_out"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["PLACEHOLDER", "fill_in", "filled_in", "take_out"]
 
 PLACEHOLDER = "placeholder-of-replay-mode"
 
@@ -41,6 +46,16 @@ def fill_in() -> list[str]:
     missing = [name for name in _NAMES if not os.environ.get(name)]
     os.environ.update(dict.fromkeys(missing, PLACEHOLDER))
     return missing
+
+
+@contextmanager
+def filled_in() -> Iterator[None]:
+    """Set the keys that are not set while something is built inside."""
+    names = fill_in()
+    try:
+        yield
+    finally:
+        take_out(names)
 
 
 def take_out(names: list[str]) -> None:

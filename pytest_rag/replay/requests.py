@@ -13,7 +13,7 @@ from pytest_rag.replay.values import canonical, plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Kind", "Request", "of_embedding", "of_llm"]
+__all__ = ["Kind", "Request", "model_name", "of_embedding", "of_llm"]
 
 Kind = Literal[
     "chat", "complete", "stream_chat", "stream_complete", "structured", "embed_query", "embed_text"
@@ -87,13 +87,15 @@ def of_llm(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) -> Requ
     said = asked if isinstance(asked, str) else [_message(message) for message in asked]
     kept = {k: v for k, v in options.items() if k not in _TRANSPORT and v not in (None, False)}
     body = {name: said, "options": plain(kept), "parameters": _parameters(llm)}
-    return Request(kind, _model(llm), redact({k: v for k, v in body.items() if v}), llm)
+    return Request(kind, model_name(llm), redact({k: v for k, v in body.items() if v}), llm)
 
 
 def of_embedding(kind: Kind, model: Any, text: str) -> Request:
     """Return the request of one text to an embedding model."""
     body = {"text": text, "parameters": _parameters(model)}
-    return Request(kind, _model(model), redact({k: v for k, v in body.items() if v != {}}), model)
+    return Request(
+        kind, model_name(model), redact({k: v for k, v in body.items() if v != {}}), model
+    )
 
 
 def _message(message: Any) -> Any:
@@ -112,7 +114,8 @@ def _parameters(model: Any) -> dict[str, Any]:
     return {k: plain(v) for k, v in found.items() if v is not None and v != {}}
 
 
-def _model(model: Any) -> str:
+def model_name(model: Any) -> str:
+    """Return the name of a model's object, or its class's where it has none."""
     metadata = getattr(model, "metadata", None)
     named = (getattr(model, "model_name", None), getattr(metadata, "model_name", None))
     known = (name for name in (*named, getattr(model, "model", None)) if isinstance(name, str))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_rag.errors import CassetteError
+from pytest_rag.replay.keys import filled_in
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_rag.replay.answers import Answer
+    from pytest_rag.replay.pacing import Pacer
     from pytest_rag.replay.requests import Request
     from pytest_rag.trace import Trace
     from pytest_rag.types import Origin
@@ -27,6 +31,7 @@ __all__ = [
     "current",
     "is_inside_call",
     "listening",
+    "recorded",
     "taking",
 ]
 
@@ -37,6 +42,11 @@ class Source(Protocol):
     @property
     def origin(self) -> Origin:
         """What a call is that it answers."""
+        ...
+
+    @property
+    def passes(self) -> bool:
+        """Whether it knows nothing and keeps nothing."""
         ...
 
     @property
@@ -68,15 +78,20 @@ class Tape:
     Attributes:
         name: Of the evalset.
         source: Who answers.
+        pacer: Returns what says when models may be asked; None where none is.
     """
 
     name: str
     source: Source
+    pacer: Callable[[], Pacer] | None = None
 
     @contextmanager
     def building(self) -> Iterator[None]:
         """Let calls made inside belong to no case: the pipeline is being built."""
-        with _running(Take(tape=self)) as take:
+        with (
+            filled_in() if self.source.strict else nullcontext(),
+            _running(Take(tape=self)) as take,
+        ):
             yield
         take.raise_failure()
 
@@ -90,12 +105,14 @@ class Take:
         case: Its id; empty while the pipeline is built.
         repeat: 0 for the first run of the case.
         failure: The first call that could not be answered.
+        deadline: When the run is given up, on the performance counter.
         refused: The first connection that was refused, as a sentence.
     """
 
     tape: Tape
     case: str = ""
     repeat: int = 0
+    deadline: float = math.inf
     failure: CassetteError | None = None
     refused: str | None = None
     _seen: Counter[str] = field(default_factory=Counter)
@@ -152,6 +169,12 @@ def current() -> Take | None:
     return Take(tape=next(iter(tapes.values()))) if len(tapes) == 1 else None
 
 
+def recorded() -> Take | None:
+    """Return the run a call made here belongs to if it is recorded or answered, else None."""
+    take = current()
+    return None if take is None or take.tape.source.passes else take
+
+
 def is_inside_call() -> bool:
     """Tell whether a call around this one is being answered or recorded already."""
     return _inside.get()
@@ -193,7 +216,9 @@ def _running(take: Take) -> Iterator[Take]:
 
 
 @contextmanager
-def taking(tape: Tape | None, case: str, repeat: int, seen: Trace) -> Iterator[None]:
+def taking(
+    tape: Tape | None, case: str, repeat: int, seen: Trace, *, timeout_s: float = math.inf
+) -> Iterator[None]:
     """Let calls made inside belong to a run of a case.
 
     Args:
@@ -201,6 +226,7 @@ def taking(tape: Tape | None, case: str, repeat: int, seen: Trace) -> Iterator[N
         case: Its id.
         repeat: 0 for the first run.
         seen: The trace of the run.
+        timeout_s: After which it is given up.
 
     Raises:
         CassetteError: at the end, if a call could not be answered, or went past the tape where
@@ -209,7 +235,8 @@ def taking(tape: Tape | None, case: str, repeat: int, seen: Trace) -> Iterator[N
     if tape is None:
         yield
         return
-    take = Take(tape=tape, case=case, repeat=repeat)
+    deadline = time.perf_counter() + timeout_s
+    take = Take(tape=tape, case=case, repeat=repeat, deadline=deadline)
     whole = False
     try:
         with _running(take):

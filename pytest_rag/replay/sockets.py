@@ -20,32 +20,49 @@ class NetworkRefusedError(ConnectionRefusedError):
     """Something tried to reach another machine in replay mode."""
 
 
-def refusing() -> ExitStack:
+def refusing(*, only_replayed: bool = False) -> ExitStack:
     """Refuse connections and look-ups of names from now on, until the result is closed.
 
     Sockets of this process that are opened through Python's ``socket`` are met, those of asyncio
     among them; loopback addresses and Unix sockets work as ever.
+
+    Args:
+        only_replayed: Refuse nothing but what evalsets do that are replayed.
     """
     undo = ExitStack()
+    applies = _is_replayed if only_replayed else _always
     for name in ("connect", "connect_ex"):
-        _stand_before(undo, socket.socket, name, _before_connect)
+        _stand_before(undo, socket.socket, name, (applies, _before_connect))
     for name in ("sendto", "sendmsg"):
         if hasattr(socket.socket, name):
-            _stand_before(undo, socket.socket, name, _before_send)
+            _stand_before(undo, socket.socket, name, (applies, _before_send))
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
-        _stand_before(undo, socket, name, _before_lookup)
+        _stand_before(undo, socket, name, (applies, _before_lookup))
     return undo
 
 
-def _stand_before(
-    undo: ExitStack, owner: Any, name: str, check: Callable[[str, tuple[Any, ...]], None]
-) -> None:
+def _always() -> bool:
+    return True
+
+
+def _is_replayed() -> bool:
+    take = scope.current()
+    return take is not None and take.tape.source.strict
+
+
+_Check = tuple["Callable[[], bool]", "Callable[[str, tuple[Any, ...]], None]"]
+"""Whether to look, and what looks."""
+
+
+def _stand_before(undo: ExitStack, owner: Any, name: str, guard: _Check) -> None:
+    applies, check = guard
     original = getattr(owner, name)
     was_own = name in vars(owner)
 
     @functools.wraps(original)
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        check(name, args or tuple(kwargs.values()))
+        if applies():
+            check(name, args or tuple(kwargs.values()))
         return original(*args, **kwargs)
 
     def put_back() -> None:

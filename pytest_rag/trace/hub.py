@@ -13,6 +13,8 @@ from pytest_rag.trace.model import Trace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from pytest_rag.trace.marks import Mark
+
 __all__ = ["HUB"]
 
 _current: ContextVar[Trace | None] = ContextVar("pytest_rag_trace", default=None)
@@ -91,6 +93,23 @@ class Hub:
     def of_span(self, span_id: str | None) -> Trace | None:
         """Return the open trace that holds a span, or None."""
         return self._owner.get(span_id) if span_id is not None else None
+
+    def waited(self, span_id: str | None, start: float, end: float) -> None:
+        """Note that a call waited for its turn, in the trace of this context or of a span."""
+        trace = _current.get() or self.of_span(span_id) or self._only()
+        if trace is not None and trace in self._active:
+            trace.wait(span_id, (start, end))
+
+    def broke(self, mark: Mark, *, paid: bool) -> None:
+        """Note that an attempt failed; ``paid`` where it may have cost money."""
+        with self._lock:
+            active = list(self._active)
+        for trace in active:
+            trace.fail_attempt(mark, paid=paid)
+
+    def _only(self) -> Trace | None:
+        with self._lock:
+            return next(iter(self._active)) if len(self._active) == 1 else None
 
     def claim(self, span_id: str, parent_id: str | None) -> Trace | None:
         """Find the trace of a new span and remember it; None where the span is none of ours."""

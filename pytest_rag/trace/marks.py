@@ -22,11 +22,14 @@ class Mark:
             its own measurement.
         recorded: Whether all or part of the answer came out of a record, so that the time
             measured is not the call's.
+        started: When the attempt began that answered, on the performance counter; None where
+            nothing had to be waited for.
     """
 
     origin: Origin = "live"
     latency_ms: float | None = None
     recorded: bool = False
+    started: float | None = None
 
     def add(self, other: Mark) -> None:
         """Take in another part of the same call, such as a further batch of texts."""

@@ -12,7 +12,7 @@ from pytest_rag.errors import TraceError
 from pytest_rag.trace import tokens, usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
-from pytest_rag.trace.intervals import Interval, replaced, subtract
+from pytest_rag.trace.intervals import Interval, length, merge, replaced, subtract
 from pytest_rag.trace.marks import MARK, Mark
 from pytest_rag.types import STAGES, Call, Stage, Timing
 
@@ -47,6 +47,10 @@ class _Span:
     def inside(self, *stages: Stage | None) -> bool:
         """Tell whether a span around this one belongs to one of some stages."""
         return any(span.stage in stages for span in self._above())
+
+    def within(self, other: _Span) -> bool:
+        """Tell whether this span is another, or inside it."""
+        return self is other or any(span is other for span in self._above())
 
     def stages(self) -> Iterator[Stage]:
         """Yield the stages of this span and those around it, from the inside out."""
@@ -99,6 +103,7 @@ class Trace:
     def __init__(self) -> None:
         self.found = Found()
         self._calls: list[_EndedCall] = []
+        self._waits: list[tuple[_Span | None, Interval]] = []
         self._error: BaseException | None = None
         self._spans: dict[str, _Span] = {}
         self._start = time.perf_counter()
@@ -107,13 +112,13 @@ class Trace:
     @property
     def calls(self) -> list[Call]:
         """Calls of models in the order they ended, without prices."""
-        return [ended.told() for ended in list(self._calls)]
+        return [self._told(ended) for ended in list(self._calls)]
 
     @property
     def unmarked(self) -> list[Call]:
         """Calls that nobody stood before; a component's own memory may have answered none."""
         ended = list(self._calls)
-        return [e.told() for e in ended if e.mark is None and not e.span.remembers]
+        return [self._told(e) for e in ended if e.mark is None and not e.span.remembers]
 
     # --- what the handlers tell -----------------------------------------------------------
 
@@ -249,6 +254,39 @@ class Trace:
             ended.texts, ended.asked, ended.response = texts, opened.asked, response
         self._calls.append(ended)
 
+    def wait(self, span_id: str | None, interval: Interval) -> None:
+        """Note that a call waited for a slot, a limit or a back-off: that is no service time."""
+        self._waits.append((self._spans.get(span_id or ""), interval))
+
+    def fail_attempt(self, mark: Mark, *, paid: bool) -> None:
+        """Note that an attempt of a call failed, and drop it where it cannot have cost anything."""
+        for ended in [ended for ended in self._calls if ended.mark is mark]:
+            if paid:
+                ended.mark = Mark()  # its own measurement, not that of the attempt that answers
+            else:
+                self._calls.remove(ended)
+
+    def _told(self, ended: _EndedCall) -> Call:
+        """Return a call without the time it waited."""
+        told = ended.told()
+        if ended.mark is not None and ended.mark.latency_ms is not None:
+            return told
+        waited = length(self._waits_in(ended))
+        return replace(told, latency_ms=told.latency_ms - waited * 1000) if waited else told
+
+    def _waits_in(self, ended: _EndedCall) -> list[Interval]:
+        return [wait for span, wait in self._waits if span is not None and span.within(ended.span)]
+
+    def _held(self) -> list[Interval]:
+        """Return when calls waited and none was being served."""
+        served = [
+            part
+            for ended in self._calls
+            for part in subtract(ended.interval, self._waits_in(ended))
+        ]
+        waits = merge(wait for _, wait in self._waits)
+        return [part for wait in waits for part in subtract(wait, served)]
+
     def _span(self, span_id: str | None) -> _Span:
         if span_id is None or span_id not in self._spans:
             raise TraceError("An event of a model's call belongs to no span.")
@@ -313,13 +351,26 @@ class Trace:
         answered = [call for call in calls if call.mark is not None and call.mark.recorded]
         within = {s: [c for c in answered if s in c.span.stages()] for s in STAGES}
         nearest = {s: [c for c in answered if s == next(c.span.stages(), None)] for s in STAGES}
+        held = self._held()
+        if held:
+            inclusive, own = _without(inclusive, held), _without(own, held)
         return Timing(
-            latency_ms=_ms([(self._start, end)], answered),
-            wait_ms=wait_ms,
+            latency_ms=_ms(subtract((self._start, end), held), answered),
+            wait_ms=wait_ms + length(held) * 1000,
             stages_ms={s: _ms(inclusive[s], within[s]) for s in STAGES if s in inclusive},
             self_ms={s: _ms(own[s], nearest[s]) for s in STAGES if s in own},
             cpu_ms={s: max(0.0, cpu[s]) * 1000 for s in STAGES if s in cpu},
         )
+
+
+def _without(
+    stages: dict[str, list[Interval]], held: Sequence[Interval]
+) -> dict[str, list[Interval]]:
+    """Return the intervals of stages without the time in which calls waited."""
+    return {
+        stage: [part for each in intervals for part in subtract(each, held)]
+        for stage, intervals in stages.items()
+    }
 
 
 def _ms(intervals: Sequence[Interval], answered: Sequence[_EndedCall]) -> float:
