@@ -121,6 +121,8 @@ class Deck:
         from pytest_rag.replay.sources import Recorder
 
         self.meet()
+        if self.mode != "record":
+            return
         first = self._built.setdefault(id(target), (target, tape))[1]
         if first is not tape:
             one, other = first.source, tape.source

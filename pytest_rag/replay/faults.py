@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Fault", "backoff", "fault_of", "is_cut_short", "retry_after"]
+__all__ = ["Fault", "backoff", "fault_of", "retry_after", "says_why"]
 
 _AGAIN = frozenset({429, 500, 502, 503, 504, 529})
 _SPENT = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
@@ -110,16 +110,9 @@ def backoff(attempt: int, chance: float) -> float:
     return min(_FIRST_S * 2.0 ** (attempt - 1), _LONGEST_S) * (1 - chance / 2)
 
 
-def is_cut_short(raws: list[Any]) -> bool:
-    """Tell whether an answer in OpenAI's form ended without a word on why it ended.
-
-    Args:
-        raws: The provider's objects: one, or those of a stream.
-    """
-    choices = [choice for raw in raws for choice in _get(raw, "choices") or ()]
-    if not choices or any(_get(raw, "usage") is not None for raw in raws):
-        return False
-    return all(_get(choice, "finish_reason") is None for choice in choices)
+def says_why(raw: Any) -> bool:
+    """Tell whether a provider's object in OpenAI's form says why the answer ended."""
+    return any(_get(choice, "finish_reason") is not None for choice in _get(raw, "choices") or ())
 
 
 def _get(of: Any, name: str) -> Any:

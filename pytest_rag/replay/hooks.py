@@ -13,6 +13,7 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.rate_limiter import BaseRateLimiter
 
+from pytest_rag.replay import endings
 from pytest_rag.replay.entries import EMBEDDING, LIMITER, LLM, STRUCTURED
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class _Hooks:
         with self._lock:
             self._users -= 1
             if self._users == 0:
+                endings.unwatch()
                 while self._replaced:
                     cls, name, original = self._replaced.pop()
                     if original is None:

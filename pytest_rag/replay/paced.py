@@ -6,7 +6,9 @@ import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.replay.faults import is_cut_short
+from pytest_rag.replay import endings
+from pytest_rag.replay.endings import Ending
+from pytest_rag.replay.faults import says_why
 from pytest_rag.replay.pacing import Turn, turn_of
 from pytest_rag.trace import usage
 
@@ -26,11 +28,6 @@ def _turn(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Turn | N
     return turn_of(model, args[0] if args else next(iter(kwargs.values()), ""))
 
 
-def _done(turn: Turn, said: Any) -> None:
-    raw = getattr(said, "raw", None)
-    turn.succeeded([] if raw is None else [raw], usage.of_response(said))
-
-
 # --- answers that come at once ---
 
 
@@ -43,7 +40,7 @@ def paced(original: Any) -> Any:
         if turn is None:
             return _own(original, self)(*args, **kwargs)
         said = _asked(turn, lambda: _own(original, self)(*args, **kwargs))
-        _done(turn, said)
+        turn.succeeded(usage.of_response(said))
         return said
 
     return entry
@@ -73,7 +70,7 @@ def apaced(original: Any) -> Any:
         if turn is None:
             return await _own(original, self)(*args, **kwargs)
         said = await _aasked(turn, lambda: _own(original, self)(*args, **kwargs))
-        _done(turn, said)
+        turn.succeeded(usage.of_response(said))
         return said
 
     return entry
@@ -119,10 +116,11 @@ def paced_stream(original: Any) -> Any:
 def _flow(turn: Turn, stream: Iterator[Any], ask: Callable[[], Any]) -> Iterator[Any]:
     piece: Any
     heard = _Heard()
+    endings.watch()
     try:
         while True:
             try:
-                with turn.asking():
+                with turn.asking(), endings.reading(heard.ending):
                     piece = next(stream, _END)
             except Exception as error:
                 if not turn.failed(error, spoke=heard.spoke):
@@ -138,7 +136,7 @@ def _flow(turn: Turn, stream: Iterator[Any], ask: Callable[[], Any]) -> Iterator
         if hasattr(stream, "close"):
             stream.close()
     yield from heard.rest()
-    turn.succeeded(heard.raws, usage.of_response(heard.last))
+    _finish(turn, heard)
 
 
 def apaced_stream(original: Any) -> Any:
@@ -165,10 +163,11 @@ async def _aflow(
 ) -> AsyncIterator[Any]:
     piece: Any
     heard = _Heard()
+    endings.watch()
     try:
         while True:
             try:
-                with turn.asking():
+                with turn.asking(), endings.reading(heard.ending):
                     piece = await anext(stream, _END)
             except Exception as error:
                 if not turn.failed(error, spoke=heard.spoke):
@@ -186,7 +185,13 @@ async def _aflow(
             await stream.aclose()
     for one in heard.rest():
         yield one
-    turn.succeeded(heard.raws, usage.of_response(heard.last))
+    _finish(turn, heard)
+
+
+def _finish(turn: Turn, heard: _Heard) -> None:
+    if heard.is_cut_short:
+        raise turn.cut_short()
+    turn.succeeded(usage.of_response(heard.counted))
 
 
 class _Heard:
@@ -194,23 +199,22 @@ class _Heard:
 
     def __init__(self) -> None:
         self._held: list[Any] = []
+        self._says_why = False
         self.spoke = False
-        self.last: Any = None
-        self._choices: Any = None
-        self._usage: Any = None
+        self.ending = Ending()
+        self.counted: Any = None
 
     @property
-    def raws(self) -> list[Any]:
-        """The provider's last words: those of the last choice and of the last count."""
-        return [raw for raw in (self._choices, self._usage) if raw is not None]
+    def is_cut_short(self) -> bool:
+        """Whether it ended, and nobody said so."""
+        return self.ending.began and not self.ending.done and not self._says_why
 
     def add(self, piece: Any) -> list[Any]:
         """Take in a piece; return those to hand on now."""
         raw = getattr(piece, "raw", None)
         if usage.of_response(piece).input_tokens is not None:
-            self.last, self._usage = piece, raw
-        if raw is not None and (self._choices is None or is_cut_short([self._choices])):
-            self._choices = raw
+            self.counted = piece
+        self._says_why = self._says_why or says_why(raw)
         if not self.spoke and not _says(piece):
             self._held.append(piece)
             return []

@@ -18,10 +18,9 @@ from llama_index_instrumentation.span import active_span_id
 from pytest_rag.errors import BrokenAnswerError, PacingError
 from pytest_rag.replay import scope
 from pytest_rag.replay.aside import own_retries, set_aside
-from pytest_rag.replay.faults import Fault, backoff, fault_of, is_cut_short
+from pytest_rag.replay.faults import Fault, backoff, fault_of
 from pytest_rag.replay.lanes import Lane
 from pytest_rag.replay.requests import model_name
-from pytest_rag.trace import usage
 from pytest_rag.trace.hub import HUB
 from pytest_rag.trace.marks import MARK, Mark
 from pytest_rag.types import RateLimit
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.replay.lanes import Booking
     from pytest_rag.replay.scope import Take
+    from pytest_rag.trace.usage import Usage
 
 __all__ = ["Pacer", "Turn", "turn_of"]
 
@@ -297,22 +297,21 @@ class Turn:
             return f"The wait of {delay:.3g} s {asked} is longer than the case's timeout_s leaves"
         return None
 
-    def succeeded(self, raws: list[Any], tokens: usage.Usage) -> None:
-        """Note that an answer came in whole, or raise where it did not.
-
-        Raises:
-            BrokenAnswerError: if the provider ended it without a word on why.
-        """
+    def succeeded(self, tokens: Usage) -> None:
+        """Note that an answer came in whole."""
         used = (tokens.input_tokens or 0) + (tokens.output_tokens or 0)
         if self._booking is not None and used:
             self._booking.tokens = used
         self._lane.served()
         self.end()
-        if is_cut_short(raws):
-            raise BrokenAnswerError(
-                f"The answer of {self.name} was cut short: it ended without a finish_reason, so "
-                "what is missing is unknown."
-            )
+
+    def cut_short(self) -> BrokenAnswerError:
+        """Return the error of an answer that ended without a word on why."""
+        self.end()
+        return BrokenAnswerError(
+            f"The answer of {self.name} was cut short: the stream stopped with neither a "
+            "finish_reason nor [DONE]. What is missing is unknown."
+        )
 
     def end(self) -> None:
         """Make room for others; may be called again."""
