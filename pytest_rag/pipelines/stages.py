@@ -40,6 +40,7 @@ class StageCache:
 
     origin: Origin = "cache"
     strict = False
+    passes = False
 
     def __init__(self, cache: Cache) -> None:
         self.untold: set[str] = set()

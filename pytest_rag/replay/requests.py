@@ -93,9 +93,8 @@ def of_llm(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) -> Requ
 def of_embedding(kind: Kind, model: Any, text: str) -> Request:
     """Return the request of one text to an embedding model."""
     body = {"text": text, "parameters": _parameters(model)}
-    return Request(
-        kind, model_name(model), redact({k: v for k, v in body.items() if v != {}}), model
-    )
+    kept = redact({k: v for k, v in body.items() if v != {}})
+    return Request(kind, model_name(model), kept, model)
 
 
 def _message(message: Any) -> Any:
