@@ -20,7 +20,14 @@ _TIMEOUTS = frozenset(
 )
 _UNREACHED = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout", "ClientConnectorError"})
 _BROKEN = frozenset(
-    {"APIConnectionError", "TransportError", "ConnectionError", "ClientConnectionError"}
+    {
+        "APIConnectionError",
+        "ClientConnectionError",
+        "ConnectionError",
+        "NetworkError",
+        "RemoteProtocolError",
+        "TransportError",
+    }
 )
 _OWN_FAULT = frozenset({"UnsupportedProtocol", "LocalProtocolError", "NetworkRefusedError"})
 _FIRST_S, _LONGEST_S = 0.5, 8.0
@@ -62,8 +69,9 @@ def fault_of(error: BaseException, now: float | None = None) -> Fault:
     if isinstance(error, json.JSONDecodeError):
         text = "What the provider answered is no JSON, so it cannot be read"
         return Fault(again=False, paid=True, text=text)
-    names = {cls.__name__ for each in _chain(error) for cls in type(each).__mro__}
-    if names & _OWN_FAULT:
+    kinds = [{cls.__name__ for cls in type(each).__mro__} for each in _chain(error)]
+    names = set[str]().union(*kinds)
+    if any(kind & _OWN_FAULT for kind in kinds[:2]):  # deeper ones are the transport's own
         return Fault(again=False)
     if names & _UNREACHED or isinstance(_root(error), ConnectionRefusedError):
         return Fault(again=True, text="The provider could not be reached")

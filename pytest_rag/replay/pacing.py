@@ -293,8 +293,8 @@ class Turn:
             times = "once" if self._attempts == 1 else f"{self._attempts} times"
             return f"Asked {times} within {now - self._first:.1f} s"
         if now + delay > self.take.deadline or delay > _PATIENCE_S:
-            asked = "the provider asks for" if fault.after_s is not None else "due before the next"
-            return f"The wait of {delay:.3g} s {asked} is longer than the case's timeout_s leaves"
+            whose = "that the provider asks for " if fault.after_s is not None else ""
+            return f"The wait of {delay:g} s {whose}is longer than the case's timeout_s leaves"
         return None
 
     def succeeded(self, tokens: Usage) -> None:
