@@ -7,8 +7,6 @@ Replaying needs neither the model nor a server. To record, start one (see `serve
 from __future__ import annotations
 
 import os
-from typing import Any
-
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.llms.openai import OpenAI
 
@@ -28,10 +26,6 @@ class OwnModel(OpenAI):
             is_chat_model=True,
             model_name=self.model,
         )
-
-    @property
-    def _tokenizer(self) -> Any:
-        return None
 
 
 def build() -> OwnModel:
