@@ -7,6 +7,7 @@ Replaying needs neither the model nor a server. To record, start one (see `serve
 from __future__ import annotations
 
 import os
+
 from llama_index.core.base.llms.types import LLMMetadata
 from llama_index.llms.openai import OpenAI
 

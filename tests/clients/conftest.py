@@ -99,10 +99,9 @@ class Chaos:
         self.server.state.scenarios.clear()
         self.server.state.journal.clear()
         files = {"app.py": APP}
-        ids = "".join(
-            f"  - {{id: c{n}, query: 'How many days are there in a leave year, number {n}?'{case}}}\n"
-            for n in range(cases)
-        )
+        query = "How many days are there in a leave year, number"
+        lines = (f"  - {{id: c{n}, query: '{query} {n}?'{case}}}\n" for n in range(cases))
+        ids = "".join(lines)
         for way in ways:
             if fault is not None:
                 match = replace(fault.match, model=MODELS[way])

@@ -115,7 +115,7 @@ def test_backing_off_doubles_and_spreads():
     assert backoff(3, 1.0) == 1.0
 
 
-class Told(Exception):
+class ToldError(Exception):
     def __init__(self, status: int) -> None:
         self.status_code = status
 
@@ -123,8 +123,8 @@ class Told(Exception):
 @pytest.mark.parametrize(
     ("error", "again", "paid"),
     [
-        *((Told(status), True, False) for status in (429, 500, 502, 503, 504, 529)),
-        *((Told(status), False, False) for status in (400, 401, 403, 404, 422)),
+        *((ToldError(status), True, False) for status in (429, 500, 502, 503, 504, 529)),
+        *((ToldError(status), False, False) for status in (400, 401, 403, 404, 422)),
         (ConnectionRefusedError(), True, False),
         (ConnectionResetError(), True, True),
         (TimeoutError(), True, True),
