@@ -119,10 +119,8 @@ class Config:
         metrics: Computed for every case that carries what they need, beside those a limit names.
         prices: Overrides by model name.
         limits: Of rate, by model name or a pattern such as ``gpt-4*``.
-        retries: How often a call of a model is tried again; None as often as its own client would,
-            0 leaves it to that.
-        mode: Whether models are asked, asked and recorded, or replayed; of the command line. None
-            where it says nothing: then every evalset goes by its own.
+        retries: Of a call; None as many as its own client would make, 0 leaves them to that.
+        mode: Whether models are asked, asked and recorded, or replayed; None as evalsets say.
         cache: ``off``, or the name or URL of a cache.
         ledger: Where calls that cost money are kept, from the root; None for nowhere.
         timezone: Name of the zone in which days and months begin; None for this machine's.
@@ -148,11 +146,6 @@ class Config:
     def ledger_path(self) -> Path | None:
         """The ledger's file, or None where there is none."""
         return None if self.ledger is None else self.root / self.ledger
-
-    @property
-    def pacing(self) -> tuple[Mapping[str, RateLimit], int | None]:
-        """Limits of rate and retries."""
-        return self.limits, self.retries
 
     def with_options(self, **options: Any) -> Config:
         """Return a copy in which every option that is not None has its way."""
@@ -373,12 +366,12 @@ def _limits(key: str, value: object) -> dict[str, RateLimit]:
 
 
 def _rate(key: str, value: object) -> RateLimit:
-    names = RateLimit.__slots__
     if not isinstance(value, dict) or not value:
         raise _wrong(key, value, "{rpm = …, tpm = …, concurrency = …}, one of them or more")
     for name, amount in value.items():
-        if name not in names:
-            raise ConfigError(f"Unknown key {name!r} in {key}.{did_you_mean(name, names)}")
+        if name not in RateLimit.__slots__:
+            hint = did_you_mean(name, RateLimit.__slots__)
+            raise ConfigError(f"Unknown key {name!r} in {key}.{hint}")
         positive_int(f"{key}.{name}", amount)
     return RateLimit(**value)
 

@@ -71,7 +71,10 @@ class Execution:
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
         self._deck = Deck(
-            config.mode, _recording, lambda: config.pacing, lambda: stage_cache(config)
+            config.mode,
+            _recording,
+            lambda: (config.limits, config.retries),
+            lambda: stage_cache(config),
         )
         self._resumed = resumed
         self.said: list[str] = []

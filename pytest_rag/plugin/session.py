@@ -53,7 +53,7 @@ class RagSession:
         self.deck = Deck(
             mode,
             _recording,
-            lambda: self.project.pacing,
+            lambda: (self.project.limits, self.project.retries),
             lambda: stage_cache(self.project),
         )
         self._runs: dict[Path, EvalRun] = {}

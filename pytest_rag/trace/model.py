@@ -12,8 +12,9 @@ from pytest_rag.errors import TraceError
 from pytest_rag.trace import tokens, usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
-from pytest_rag.trace.intervals import Interval, length, merge, replaced, subtract
+from pytest_rag.trace.intervals import Interval, length, replaced, subtract
 from pytest_rag.trace.marks import MARK, Mark
+from pytest_rag.trace.waits import Waits, without
 from pytest_rag.types import STAGES, Call, Stage, Timing
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class _Span:
         """Tell whether a span around this one belongs to one of some stages."""
         return any(span.stage in stages for span in self._above())
 
-    def within(self, other: _Span) -> bool:
+    def within(self, other: object) -> bool:
         """Tell whether this span is another, or inside it."""
         return self is other or any(span is other for span in self._above())
 
@@ -103,7 +104,7 @@ class Trace:
     def __init__(self) -> None:
         self.found = Found()
         self._calls: list[_EndedCall] = []
-        self._waits: list[tuple[_Span | None, Interval]] = []
+        self._waits = Waits()
         self._error: BaseException | None = None
         self._spans: dict[str, _Span] = {}
         self._start = time.perf_counter()
@@ -256,7 +257,7 @@ class Trace:
 
     def wait(self, span_id: str | None, interval: Interval) -> None:
         """Note that a call waited for a slot, a limit or a back-off: that is no service time."""
-        self._waits.append((self._spans.get(span_id or ""), interval))
+        self._waits.add(self._spans.get(span_id or ""), interval)
 
     def fail_attempt(self, mark: Mark, *, paid: bool) -> None:
         """Note that an attempt of a call failed, and drop it where it cannot have cost anything."""
@@ -271,21 +272,13 @@ class Trace:
         told = ended.told()
         if ended.mark is not None and ended.mark.latency_ms is not None:
             return told
-        waited = length(self._waits_in(ended))
+        waited = length(self._waits.inside(ended.span))
         return replace(told, latency_ms=told.latency_ms - waited * 1000) if waited else told
-
-    def _waits_in(self, ended: _EndedCall) -> list[Interval]:
-        return [wait for span, wait in self._waits if span is not None and span.within(ended.span)]
 
     def _held(self) -> list[Interval]:
         """Return when calls waited and none was being served."""
-        served = [
-            part
-            for ended in self._calls
-            for part in subtract(ended.interval, self._waits_in(ended))
-        ]
-        waits = merge(wait for _, wait in self._waits)
-        return [part for wait in waits for part in subtract(wait, served)]
+        calls = [(ended.interval, self._waits.inside(ended.span)) for ended in self._calls]
+        return self._waits.unserved(part for whole, own in calls for part in subtract(whole, own))
 
     def _span(self, span_id: str | None) -> _Span:
         if span_id is None or span_id not in self._spans:
@@ -353,7 +346,7 @@ class Trace:
         nearest = {s: [c for c in answered if s == next(c.span.stages(), None)] for s in STAGES}
         held = self._held()
         if held:
-            inclusive, own = _without(inclusive, held), _without(own, held)
+            inclusive, own = without(inclusive, held), without(own, held)
         return Timing(
             latency_ms=_ms(subtract((self._start, end), held), answered),
             wait_ms=wait_ms + length(held) * 1000,
@@ -361,16 +354,6 @@ class Trace:
             self_ms={s: _ms(own[s], nearest[s]) for s in STAGES if s in own},
             cpu_ms={s: max(0.0, cpu[s]) * 1000 for s in STAGES if s in cpu},
         )
-
-
-def _without(
-    stages: dict[str, list[Interval]], held: Sequence[Interval]
-) -> dict[str, list[Interval]]:
-    """Return the intervals of stages without the time in which calls waited."""
-    return {
-        stage: [part for each in intervals for part in subtract(each, held)]
-        for stage, intervals in stages.items()
-    }
 
 
 def _ms(intervals: Sequence[Interval], answered: Sequence[_EndedCall]) -> float:
