@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import warnings
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -68,6 +70,24 @@ MODELS = {
     "embed": "text-embedding-3-small",
 }
 WAYS = ("complete", "acomplete", "stream", "astream")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """LlamaIndex never closes the clients that it makes, so their sockets are left to Python."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            for kind in ("ResourceWarning", "pytest.PytestUnraisableExceptionWarning"):
+                item.add_marker(pytest.mark.filterwarnings(f"ignore::{kind}"))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _swept() -> Any:
+    """Let what is left of those clients go before other tests begin."""
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.fixture(scope="session")
