@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import tomllib
@@ -224,14 +225,14 @@ def _cache(key: str, value: object) -> str:
     return text
 
 
-def positive_int(key: str, value: object) -> int:
-    """Return a whole number above zero.
+def positive_int(key: str, value: object, *, least: int = 1) -> int:
+    """Return a whole number above zero, or from ``least`` on.
 
     Raises:
         ConfigError: for anything else.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise _wrong(key, value, "a whole number above 0")
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise _wrong(key, value, "a whole number " + ("above 0" if least else "of at least 0"))
     return value
 
 
@@ -376,12 +377,6 @@ def _rate(key: str, value: object) -> RateLimit:
     return RateLimit(**value)
 
 
-def _retries(key: str, value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise _wrong(key, value, "a whole number of at least 0")
-    return value
-
-
 def _is_amount(value: object) -> bool:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     return number and math.isfinite(value) and value >= 0  # type: ignore[arg-type, operator]
@@ -398,5 +393,5 @@ _READERS: dict[str, Callable[[str, Any], Any]] = {
     "alerts": _alerts,
     "judge": _judge,
     "limits": _limits,
-    "retries": _retries,
+    "retries": functools.partial(positive_int, least=0),
 }
