@@ -98,7 +98,7 @@ def test_a_stream_costs_what_its_last_chunk_tells(run_rag, pytester):
 
 
 def test_what_the_provider_refuses_is_an_error(run_rag, pytester):
-    """The case is an error in the provider's words; the embedding before it is kept."""
+    """The case is an error in the provider's words; what was paid for before it is kept."""
     refused = {
         "fail-401": ("AuthenticationError", "Incorrect API key provided"),
         "fail-429": ("RateLimitError", "Rate limit reached for requests"),
@@ -114,7 +114,8 @@ def test_what_the_provider_refuses_is_an_error(run_rag, pytester):
         assert message in found[word]["error"]["message"]
         result.stdout.fnmatch_lines([f"*{message}*"])
         told = [(call["stage"], call["input_tokens"] is None) for call in found[word]["calls"]]
-        assert told == [("embed", False), ("llm", True)]
+        assert told == [("embed", False)]  # a refusal costs nothing
+        assert found[word]["cost_usd"] is not None
 
 
 def test_one_client_serves_the_whole_session(run_rag, pytester):
