@@ -14,18 +14,15 @@ from pytest_rag.errors import ConfigError, MissingKeyError, PipelineError
 from pytest_rag.gate import facts_of
 from pytest_rag.judge import Job
 from pytest_rag.judging import unready
-from pytest_rag.metrics.rubric import is_rubric
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_rag.config import Config
     from pytest_rag.loop import LoopThread
     from pytest_rag.pipelines.stages import StageCache
     from pytest_rag.replay import Deck
-    from pytest_rag.types import Case, EvalSet, Limit, Metric, Mode, PipelineSpec
+    from pytest_rag.types import Case, EvalSet, Metric, Mode, PipelineSpec
 
 __all__ = [
     "build_pipeline",
@@ -64,9 +61,8 @@ def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
     for limit in case.checks:
         if limit.metric not in BUDGETS:
             chosen[limit.metric] = metrics.of_limit(limit)
-    rubrics = {limit.metric for limit in _rubrics(evalset)}
     for name in (*_gated(evalset), *config.metrics):
-        if name in chosen or name in rubrics:
+        if name in chosen or name in evalset.rubrics:
             continue
         metric = metrics.get(name)
         if metrics.lacking(metric, case, None) is None:
@@ -82,11 +78,6 @@ def _gated(evalset: EvalSet) -> list[str]:
     """Return the metrics that the gate names."""
     names = (limit.metric for limit in evalset.gate)
     return [name for name in names if name not in BUDGETS and name != "passed"]
-
-
-def _rubrics(evalset: EvalSet) -> Iterator[Limit]:
-    limits = (limit for case in evalset.cases for limit in case.checks)
-    return (limit for limit in limits if is_rubric(limit.argument))
 
 
 def need_judge(evalset: EvalSet, config: Config) -> None:
@@ -200,9 +191,8 @@ def _is_deterministic(evalset: EvalSet, pipeline: Pipeline | None, config: Confi
 
 def _judged_gate(evalset: EvalSet) -> bool:
     """Tell whether the gate rests on a judge, whose opinion may change where nothing else does."""
-    rubrics = {limit.metric for limit in _rubrics(evalset)}
     return any(
-        name in rubrics or "judge" in getattr(metrics.get(name), "uses", ())
+        name in evalset.rubrics or "judge" in getattr(metrics.get(name), "uses", ())
         for name in _gated(evalset)
     )
 

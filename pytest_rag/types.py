@@ -150,6 +150,7 @@ class EvalSet:
         gate: Limits on aggregates.
         alpha: Chance of a false alarm the gate accepts, over all gated metrics together.
         mode: How its models are asked where nobody says on the command line.
+        rubrics: Names of checks that are rubrics of the evalset's own.
     """
 
     name: str
@@ -159,6 +160,7 @@ class EvalSet:
     gate: tuple[GateLimit, ...] = ()
     alpha: float = 0.05
     mode: Mode = "live"
+    rubrics: frozenset[str] = frozenset()
 
 
 # --- what is measured -------------------------------------------------------------------------

@@ -146,6 +146,7 @@ def _evalset(root: Node, problems: Problems) -> EvalSet | None:
         gate=gate,
         alpha=alpha,
         mode=model.mode,
+        rubrics=frozenset(rubrics),
     )
 
 
