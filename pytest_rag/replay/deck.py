@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.replay.cassette import cassette_path
+from pytest_rag.replay.passing import Passing
 from pytest_rag.replay.scope import Tape
 
 if TYPE_CHECKING:
@@ -88,15 +89,15 @@ class Deck:
         return self._tapes[where]
 
     def _made(self, mode: Mode, name: str, path: Path, known: Source | None) -> Tape:
-        from pytest_rag.replay.sources import Passing, Player, Recorder
-
         where = cassette_path(path, name)
+        if mode == "live":
+            return Tape(name=name, source=known or Passing(), pacer=self._paced)
+        from pytest_rag.replay.sources import Player, Recorder
+
         if mode == "replay":
             self._refuse()
             return Tape(name=name, source=Player(where, partial(self._command, _shown(path))))
-        passing = Passing() if known is None else known
-        source = Recorder(where, name) if mode == "record" else passing
-        return Tape(name=name, source=source, pacer=self._paced)
+        return Tape(name=name, source=Recorder(where, name), pacer=self._paced)
 
     def _paced(self) -> Pacer:
         """Return what paces every call of the session."""
@@ -118,11 +119,11 @@ class Deck:
 
     def built(self, tape: Tape, target: object) -> None:
         """Note whose calls built a pipeline; another evalset that asks it gets them as well."""
-        from pytest_rag.replay.sources import Recorder
-
         self.meet()
         if self.mode != "record":
             return
+        from pytest_rag.replay.sources import Recorder
+
         first = self._built.setdefault(id(target), (target, tape))[1]
         if first is not tape:
             one, other = first.source, tape.source

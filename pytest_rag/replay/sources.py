@@ -19,29 +19,12 @@ if TYPE_CHECKING:
     from pytest_rag.replay.scope import Take
     from pytest_rag.types import Origin
 
-__all__ = ["Passing", "Player", "Recorder", "is_embedding"]
+__all__ = ["Player", "Recorder", "is_embedding"]
 
 
 def is_embedding(request: Request) -> bool:
     """Tell whether a request is the same whoever asks, and its answer a vector."""
     return request.kind in ("embed_query", "embed_text")
-
-
-class Passing:
-    """Lets every call through and keeps nothing."""
-
-    origin: Origin = "live"
-    strict = False
-    passes = True
-
-    def find(self, request: Request, take: Take, nth: int) -> Answer | None:
-        """Know nothing."""
-
-    def keep(self, request: Request, take: Take, nth: int, answer: Answer) -> None:
-        """Keep nothing."""
-
-    def ended(self, take: Take, *, whole: bool) -> None:
-        """Keep nothing."""
 
 
 class Recorder:
