@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["lost_by"]
 
 _CUTS = re.compile(r"limit|token|context|trunc|budget|optimi", re.IGNORECASE)
+_PLAIN = re.compile(r"[^#*?\[]*")
 _RERANKS = re.compile(r"rerank|rank", re.IGNORECASE)
 
 
@@ -30,7 +31,10 @@ def lost_by(gold: str, case: Case, seen: Observation) -> str | None:
     """
     if seen.retrieved is None:
         return None
-    texts = [node.text for node in seen.retrieved if _is(gold, node.id)]
+    if _PLAIN.fullmatch(gold):  # the usual case, and a pattern asks slowly
+        texts = [node.text for node in seen.retrieved if node.id == gold]
+    else:
+        texts = [node.text for node in seen.retrieved if _is(gold, node.id)]
     return _ignored(texts, case, seen.answer) if texts else _dropped(gold, case, seen.steps)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -95,5 +96,12 @@ def _text(text: str, secrets: Sequence[str]) -> str:
 
 
 def _secrets() -> list[str]:
-    values = {os.environ[name] for name in os.environ if name.endswith(_SECRET_NAMES)}
+    """Return the values as they are now of variables that name a secret, the longest first."""
+    # A name that came is seen by their number; one that took another's place, a second later.
+    values = {os.environ.get(name, "") for name in _names(len(os.environ), int(time.monotonic()))}
     return sorted((v for v in values if len(v) >= _SHORTEST), key=len, reverse=True)
+
+
+@functools.lru_cache(maxsize=1)
+def _names(_count: int, _second: int) -> list[str]:
+    return [name for name in os.environ if name.endswith(_SECRET_NAMES)]
