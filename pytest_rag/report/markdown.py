@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_rag.gate import GateResult
     from pytest_rag.report.summary import EvalSetSummary, Summary, Usage
 
-__all__ = ["MOST", "code", "markdown"]
+__all__ = ["MOST", "code", "markdown", "table"]
 
 MOST = 60_000
 """Characters of a whole report; GitHub takes 65,536 in a comment."""
@@ -143,7 +143,7 @@ def _regressions(found: Comparison | None, rows: int) -> Iterator[str]:
     exact = ", every answer repeatable" if found.deterministic else ""
     yield from ("", f"Against {code(found.bar)}{exact}:", "")
     if found.metrics:
-        yield from _table(
+        yield from table(
             ("metric", "verdict", "base", "head", "Δ", "evidence", "sees a drop of"),
             [_metric(each) for each in found.metrics],
         )
@@ -151,7 +151,7 @@ def _regressions(found: Comparison | None, rows: int) -> Iterator[str]:
     if fell:
         yield from ("", f"**Cases that fell** ({count(len(fell), 'case')} of {found.moved} moved)")
         yield ""
-        yield from _table(("case", "metric", "base", "head", "Δ"), _moves(fell[:rows]))
+        yield from table(("case", "metric", "base", "head", "Δ"), _moves(fell[:rows]))
         yield from _story(fell[:rows])
         if len(fell) > rows:
             yield f"\n… and {len(fell) - rows} more."
@@ -238,7 +238,7 @@ def _limits(gates: Sequence[GateResult], rows: int) -> Iterator[str]:
     judged = [gate for gate in gates if gate.passed is not None]
     if judged:
         yield from ("", "**Limits on the whole**", "")
-        yield from _table(("limit", "value", "bound", ""), map(_limit, judged[:rows]))
+        yield from table(("limit", "value", "bound", ""), map(_limit, judged[:rows]))
 
 
 def _limit(gate: GateResult) -> tuple[str, ...]:
@@ -258,7 +258,7 @@ def _failures(each: EvalSetSummary, rows: int, record: str | None) -> Iterator[s
         more = f" and {len(trouble.cases) - 5} more" if len(trouble.cases) > 5 else ""
         kind = {"failed": "failed", "error": "broke", "not_run": "not run"}[trouble.outcome]
         table.append((f"{some}{more}", kind, "; ".join(map(code, trouble.reasons[:3]))))
-    yield from _table(("cases", "", "why"), table)
+    yield from table(("cases", "", "why"), table)
     if len(groups) > rows:
         yield f"\n… and {len(groups) - rows} more. {_pointer(record)}"
 
@@ -276,7 +276,7 @@ def _quality(each: EvalSetSummary, rows: int) -> Iterator[str]:
             )
             for row in found[:rows]
         )
-        yield from _table(("metric", "mean", "95 % interval", "cases"), cells)
+        yield from table(("metric", "mean", "95 % interval", "cases"), cells)
         yield from ("", "</details>")
 
 
@@ -292,7 +292,7 @@ def _times(each: EvalSetSummary) -> Iterator[str]:
             )
             for row in each.times
         )
-        yield from _table(("stage", "p50", "p95", "own share"), cells)
+        yield from table(("stage", "p50", "p95", "own share"), cells)
         yield from ("", "</details>")
 
 
@@ -308,7 +308,8 @@ def _spend(used: Usage) -> Iterator[str]:
     yield from ("", f"Spent {cost} · tokens {read} in, {written} out · calls: {calls or 'none'}")
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield a table's lines; cells are Markdown already."""
     yield f"| {' | '.join(head)} |"
     yield f"|{'---|' * len(head)}"
     yield from (f"| {' | '.join(row)} |" for row in rows)

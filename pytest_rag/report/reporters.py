@@ -173,7 +173,11 @@ def write_reports(
     page = environ.get("GITHUB_STEP_SUMMARY") or None
     step = None if page is None else Path(page)
     asked = tuple(wanted)
-    if step is not None and environ.get("GITHUB_ACTIONS") == "true" and all(each.format != "md" for each in asked):
+    if (
+        step is not None
+        and environ.get("GITHUB_ACTIONS") == "true"
+        and all(each.format != "md" for each in asked)
+    ):
         wanted = [*wanted, Wanted(format="md", path=step)]
     for each in wanted:
         try:

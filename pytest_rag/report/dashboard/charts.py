@@ -223,7 +223,7 @@ def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: 
 
 def ms(value: float | None) -> str:
     """Write milliseconds for a table; a dash where there are none."""
-    return "–" if value is None else duration(value)
+    return "—" if value is None else duration(value)
 
 
 def usd(value: float | None) -> str:

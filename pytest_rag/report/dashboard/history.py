@@ -135,9 +135,7 @@ def histories(runs: Iterable[RunView]) -> list[History]:
             of.setdefault(result.evalset, []).append(result)
         for name, results in of.items():
             found.setdefault(name, []).append((run, results))
-    return [
-        History(name=name, snapshots=tuple(_snapshots(some))) for name, some in found.items()
-    ]
+    return [History(name=name, snapshots=tuple(_snapshots(some))) for name, some in found.items()]
 
 
 def _snapshots(some: Sequence[tuple[RunView, list[Result]]]) -> Iterator[Snapshot]:

@@ -105,7 +105,7 @@ def _compared(held: Mapping[str, Any]) -> dict[str, Any] | None:
 
 def _metric_row(each: Mapping[str, Any]) -> Sequence[str]:
     base, head, p = each.get("base"), each.get("head"), each.get("p")
-    change = "–" if base is None or head is None else f"{head - base:+.3f}"
+    change = "—" if base is None or head is None else f"{head - base:+.3f}"
     seen = each.get("detects")
     return (
         str(each.get("metric")),
@@ -113,13 +113,13 @@ def _metric_row(each: Mapping[str, Any]) -> Sequence[str]:
         _score(base),
         _score(head),
         change,
-        "exact" if p is None and seen == 0 else "–" if p is None else f"{p:.3f}",
+        "exact" if p is None and seen == 0 else "—" if p is None else f"{p:.3f}",
         "any" if seen == 0 else _score(seen),
     )
 
 
 def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "—" if value is None else f"{value:.3f}"
 
 
 # --- figures ------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ def _cards(history: History) -> Iterator[dict[str, str]]:
     calls = sum(used.origins.values())
     hits = calls - used.origins.get("live", 0)
     share = f"{hits:,} of {count(calls, 'call')}" if calls else "no calls"
-    yield _card("Answered without asking", f"{hits / calls:.0%}" if calls else "–", share)
+    yield _card("Answered without asking", f"{hits / calls:.0%}" if calls else "—", share)
 
 
 def _card(label: str, value: str, about: str, change: str = "") -> dict[str, str]:

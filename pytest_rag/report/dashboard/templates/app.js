@@ -22,9 +22,9 @@
     return node;
   }
 
-  const score = (value) => (value === null || value === undefined ? "–" : value.toFixed(3));
+  const score = (value) => (value === null || value === undefined ? "—" : value.toFixed(3));
   function ms(value) {
-    if (value === null || value === undefined) return "–";
+    if (value === null || value === undefined) return "—";
     if (value >= 10000) return (value / 1000).toFixed(1) + " s";
     return (value >= 10 ? value.toFixed(0) : value.toPrecision(2)) + " ms";
   }
@@ -92,7 +92,7 @@
         ...metrics,
         { name: "Latency", number: true, of: (n) => data.ms[n], cell: (n) => ms(data.ms[n]) },
         { name: "Cost", number: true, of: (n) => data.usd[n], cell: (n) => usd(data.usd[n]) },
-        { name: "Gold lost at", of: (n) => data.stage[n], cell: (n) => data.stage[n] || "–" },
+        { name: "Gold lost at", of: (n) => data.stage[n], cell: (n) => data.stage[n] || "—" },
       ];
     }
     fill() {
@@ -181,7 +181,7 @@
   // --- the page of a case ------------------------------------------------------------------------
 
   function table(head, rows, marks) {
-    const line = (cells, n) => el("tr", { class: marks && marks[n] ? "isgold" : null }, cells.map((cell, place) => el(place ? "td" : "th", { scope: place ? null : "row" }, cell instanceof Node ? cell : String(cell ?? "–"))));
+    const line = (cells, n) => el("tr", { class: marks && marks[n] ? "isgold" : null }, cells.map((cell, place) => el(place ? "td" : "th", { scope: place ? null : "row" }, cell instanceof Node ? cell : String(cell ?? "—"))));
     return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": head.join(", ") },
       el("table", null, el("thead", null, el("tr", null, head.map((h) => el("th", { scope: "col" }, h)))), el("tbody", null, rows.map(line))));
   }
@@ -227,11 +227,11 @@
     if (found.error) yield part("Traceback", said(found.error));
     if (found.gold.length)
       yield part("Gold documents", table(["document", "grade", "rank before", "rank now", "what became of it"],
-        found.gold.map(([name, grade, before, now, lost]) => [name, grade, before === "" ? "–" : before ?? "not retrieved", now ?? "not retrieved", lost ?? ""])));
+        found.gold.map(([name, grade, before, now, lost]) => [name, grade, before === "" ? "—" : before ?? "not retrieved", now ?? "not retrieved", lost ?? ""])));
     if (found.retrieved !== null) {
       const gold = (grade) => (grade ? el("span", { class: "tag gold" }, "gold " + grade) : "");
       yield part("Retrieved", found.retrieved.length
-        ? table(["rank", "document", "score", "gold", "rank before"], found.retrieved.map(([name, value, grade, before], place) => [place + 1, name, value ?? "–", gold(grade), before ?? "–"]), found.retrieved.map((node) => node[2] > 0))
+        ? table(["rank", "document", "score", "gold", "rank before"], found.retrieved.map(([name, value, grade, before], place) => [place + 1, name, value ?? "—", gold(grade), before ?? "—"]), found.retrieved.map((node) => node[2] > 0))
         : el("p", null, "Nothing was retrieved."));
       if (found.dropped.length)
         yield part("Retrieved before, not now", table(["document", "rank before", "gold"], found.dropped.map(([name, rank, grade]) => [name, rank, gold(grade)]), found.dropped.map((node) => node[2] > 0)));
@@ -239,7 +239,7 @@
     const scores = Object.entries(found.scores);
     if (scores.length) yield part("Scores", table(["metric", "before", "now", ""], scores.map(([name, [now, old, why]]) => [name, score(old), now !== null && old !== null ? arrow(old, now) : score(now), why ?? ""])));
     if (Object.keys(found.stages).length) yield part("Time: " + ms(found.ms) + (found.oldMs ? ", before " + ms(found.oldMs) : ""), ...waterfall(found));
-    if (found.calls.length) yield part("Calls: " + usd(found.usd), table(["stage", "model", "origin", "tokens in", "out", "cost", "latency"], found.calls.map(([stage, model, origin, read, written, cost, took]) => [stage, model, origin, read ?? "–", written ?? "–", usd(cost), ms(took)])));
+    if (found.calls.length) yield part("Calls: " + usd(found.usd), table(["stage", "model", "origin", "tokens in", "out", "cost", "latency"], found.calls.map(([stage, model, origin, read, written, cost, took]) => [stage, model, origin, read ?? "—", written ?? "—", usd(cost), ms(took)])));
     const past = found.past.map((then, place) => [place + 1, then]).filter(([, then]) => then.length);
     if (past.length > 1) yield part("Over the runs", table(["run", "verdict", data.metrics[0] || "score"], past.map(([place, then]) => [place, verdict(then[0]), score(then[1])])));
   }
