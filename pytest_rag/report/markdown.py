@@ -252,13 +252,13 @@ def _failures(each: EvalSetSummary, rows: int, record: str | None) -> Iterator[s
     if not groups:
         return
     yield from ("", "**What did not pass, and why**", "")
-    table = []
+    cells = []
     for trouble in groups[:rows]:
         some = ", ".join(map(code, trouble.cases[:5]))
         more = f" and {len(trouble.cases) - 5} more" if len(trouble.cases) > 5 else ""
         kind = {"failed": "failed", "error": "broke", "not_run": "not run"}[trouble.outcome]
-        table.append((f"{some}{more}", kind, "; ".join(map(code, trouble.reasons[:3]))))
-    yield from table(("cases", "", "why"), table)
+        cells.append((f"{some}{more}", kind, "; ".join(map(code, trouble.reasons[:3]))))
+    yield from table(("cases", "", "why"), cells)
     if len(groups) > rows:
         yield f"\n… and {len(groups) - rows} more. {_pointer(record)}"
 

@@ -67,7 +67,7 @@ def _axis(field: str, title: str | None = None, **more: Any) -> dict[str, Any]:
 
 def metric(history: History, name: str) -> str:
     """Draw a metric over the runs, with its 95 % interval."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"run": each.label, "mean": row.mean, "low": row.low, "high": row.high}
         for each in history.snapshots
         for row in each.summary.metrics
@@ -77,7 +77,10 @@ def metric(history: History, name: str) -> str:
     low, high = min(ends, default=0.0), max(ends, default=1.0)
     pad = max((high - low) * 0.1, 0.01)
     bounds = [max(low - pad, 0.0) if low >= 0 else low - pad, high + pad]
-    y = {"scale": {"domain": bounds, "nice": False}, "axis": {"tickCount": 4, "format": ".2f"}}
+    y: dict[str, Any] = {
+        "scale": {"domain": bounds, "nice": False},
+        "axis": {"tickCount": 4, "format": ".2f"},
+    }
     layers = [
         {
             "mark": {"type": "rule", "color": "var(--c1)", "opacity": 0.45, "strokeWidth": 5},
@@ -112,7 +115,7 @@ def percentiles(history: History) -> str:
 def spread(head: Snapshot) -> str:
     """Draw how the time of each stage is spread: p5 to p95, the middle half, the median."""
     names = ("p5", "p25", "p50", "p75", "p95")
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"stage": stage, **dict(zip(names, (max(v, 0.001) for v in values), strict=True))}
         for stage, values in head.spread.items()
     ]
