@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag import records
 from pytest_rag.costs.budget import open_budget
 from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
-from pytest_rag import records
 from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline, stage_cache
 from pytest_rag.judge import broken
 from pytest_rag.replay import Deck

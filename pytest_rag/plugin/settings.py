@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from pytest_rag.baseline.source import Bars
     from pytest_rag.records import Run
+    from pytest_rag.report.reporters import Wanted
     from pytest_rag.resume import Resumed
     from pytest_rag.sharding import Shard
     from pytest_rag.types import Mode
-    from pytest_rag.report.reporters import Wanted
     from pytest_rag.verdict import Update
 
 __all__ = ["Settings"]

@@ -75,8 +75,11 @@ def metric(history: History, name: str) -> str:
     ]
     ends = [v for row in rows for v in (row["mean"], row["low"], row["high"]) if v is not None]
     low, high = min(ends, default=0.0), max(ends, default=1.0)
-    pad = max((high - low) * 0.1, 0.01)
-    bounds = [max(low - pad, 0.0) if low >= 0 else low - pad, high + pad]
+    pad = max((high - low) * 0.1, 0.02)
+    bounds = [
+        max(low - pad, 0.0) if low >= 0 else low - pad,
+        min(high + pad, 1.004) if high <= 1 else high + pad,
+    ]
     y: dict[str, Any] = {
         "scale": {"domain": bounds, "nice": False},
         "axis": {"tickCount": 4, "format": ".2f"},

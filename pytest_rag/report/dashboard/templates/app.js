@@ -2,7 +2,8 @@
 (() => {
   const OUTCOMES = ["passed", "failed", "error", "not_run"];
   const WORDS = { passed: "passed", failed: "failed", error: "broke", not_run: "not run" };
-  const PAGE = 50;
+  const PAGE = 25;
+  const MOVED = ["passed before", "worse", "new", "same", "better", "mended"];
   const byId = (id) => document.getElementById(id);
 
   // Everything that a record says becomes text, never markup.
@@ -124,10 +125,14 @@
       }
       return this.sorted(found);
     }
+    // Unasked, what a reviewer must see comes first: what broke or fell, then what did not pass.
     sorted(found) {
       const [name, way] = this.sort;
       const column = this.columns.find((each) => each.name === name);
-      if (!column) return found;
+      if (!column) {
+        const rank = (n) => MOVED.indexOf(this.change[n]) * 10 - [0, 3, 2, 1][this.data.outcome[n]];
+        return found.sort((a, b) => rank(a) - rank(b) || a - b);
+      }
       const missing = (v) => v === null || v === undefined || v === "";
       return found.sort((a, b) => {
         const [x, y] = [column.of(a), column.of(b)];
