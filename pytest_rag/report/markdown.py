@@ -25,6 +25,7 @@ MOST = 60_000
 
 _ROWS = (200, 50, 20, 8, 3)
 _CELL = 200
+_ROOM = 40  # for what closes a fold
 _REASONS = 6
 _MARKS = {"good": "TIP", "note": "NOTE", "odd": "WARNING", "bad": "CAUTION"}
 
@@ -45,8 +46,10 @@ def markdown(summary: Summary, *, record: str | None = None, most: int = MOST) -
         text = "\n".join(_lines(summary, rows, record)) + "\n"
         if len(text) <= most:
             return text
-    end = f"\n\n… cut here. {_pointer(record)}\n"
-    return text[: most - len(end)].rpartition("\n")[0] + end
+    end = f"… cut here. {_pointer(record)}\n"
+    kept = text[: most - len(end) - _ROOM].rpartition("\n")[0]
+    folded = kept.count("\n<details>") - kept.count("\n</details>")
+    return "\n\n".join([kept, *["</details>"] * folded, end])
 
 
 def code(text: object, most: int = _CELL) -> str:
@@ -199,12 +202,12 @@ def _story(changes: Sequence[CaseChange]) -> Iterator[str]:
     for change in changes:
         yield f"- {code(change.case)}"
         for name, gold in change.gold.items():
-            yield f"  - {code(name)}: {rank(gold)}"
+            yield f"  - {code(name)}: {code(rank(gold))}"
         if change.instead:
             yield f"  - instead: {', '.join(map(code, change.instead[:3]))}"
         for stage, (before, now) in change.times.items():
             if before is not None and now is not None:
-                yield f"  - {stage}: {duration(before)} → {duration(now)}"
+                yield f"  - {code(stage)}: {duration(before)} → {duration(now)}"
     yield from ("", "</details>")
 
 

@@ -63,6 +63,7 @@ def columns(history: History) -> dict[str, Any]:
     return {
         "evalset": plain(history.name, _LINE),
         "chunk": _CHUNK,
+        "runs": [f"{each.label} {each.when}" for each in history.snapshots],
         "metrics": [plain(name, 80) for name in names],
         "allTags": [plain(tag, 80) for tag in tags],
         "id": [plain(case, _LINE) for case, _, _ in rows],

@@ -32,6 +32,7 @@ _CONFIG: Mapping[str, Any] = {
         "domainColor": "var(--line)",
         "tickColor": "var(--line)",
     },
+    "axisY": {"minExtent": 44, "titlePadding": 8},
     "legend": {**_TEXT, "title": None, "orient": "top", "symbolType": "square", "columns": 4},
     "range": {"category": _COLORS},
     "mark": {"color": "var(--c1)"},
@@ -126,7 +127,8 @@ def spread(head: Snapshot) -> str:
     least = min((row["p5"] for row in rows), default=1.0)
     scale = {"type": "log", "nice": False} if top > 30 * least else {"zero": True}
     x = _axis("p5", "milliseconds", scale=scale, axis={"tickCount": 6, "format": "~g"})
-    y = {"field": "stage", "type": "nominal", "sort": None, "title": None}
+    axis = {"minExtent": 84}  # the browser may set words wider than was measured
+    y = {"field": "stage", "type": "nominal", "sort": None, "title": None, "axis": axis}
     layers = [
         {
             "mark": {"type": "rule", "color": "var(--muted)"},

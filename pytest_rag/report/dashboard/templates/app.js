@@ -245,7 +245,7 @@
     if (scores.length) yield part("Scores", table(["metric", "before", "now", ""], scores.map(([name, [now, old, why]]) => [name, score(old), now !== null && old !== null ? arrow(old, now) : score(now), why ?? ""])));
     if (Object.keys(found.stages).length) yield part("Time: " + ms(found.ms) + (found.oldMs ? ", before " + ms(found.oldMs) : ""), ...waterfall(found));
     if (found.calls.length) yield part("Calls: " + usd(found.usd), table(["stage", "model", "origin", "tokens in", "out", "cost", "latency"], found.calls.map(([stage, model, origin, read, written, cost, took]) => [stage, model, origin, read ?? "—", written ?? "—", usd(cost), ms(took)])));
-    const past = found.past.map((then, place) => [place + 1, then]).filter(([, then]) => then.length);
+    const past = found.past.map((then, place) => [data.runs[place], then]).filter(([, then]) => then.length);
     if (past.length > 1) yield part("Over the runs", table(["run", "verdict", data.metrics[0] || "score"], past.map(([place, then]) => [place, verdict(then[0]), score(then[1])])));
   }
 
