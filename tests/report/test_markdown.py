@@ -24,8 +24,8 @@ class _Alive(HTMLParser):
     """Notes every element that is not one of plain text's, and text outside code."""
 
     PLAIN = frozenset({
-        "p", "blockquote", "ul", "li", "h1", "h2", "h3", "table", "thead", "tbody", "tr", "th", "td",
-        "code", "strong", "details", "summary", "br",
+        "p", "blockquote", "ul", "li", "h1", "h2", "h3", "table", "thead", "tbody", "tr", "th",
+        "td", "code", "strong", "details", "summary", "br",
     })  # fmt: skip
 
     def __init__(self):

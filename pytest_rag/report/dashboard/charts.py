@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.extras import require
-from pytest_rag.report.layout import duration, money
+from pytest_rag.report.layout import duration, money, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cost_days", "frontier", "metric", "origins", "own_time", "percentiles", "spread"]
 
+_NAME = 40
 _COLORS = [f"var(--c{n})" for n in range(1, 8)]
 _TEXT = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "labelFontSize": 11}
 _CONFIG: Mapping[str, Any] = {
@@ -55,11 +56,16 @@ def _draw(spec: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], size: tupl
         "padding": 2,
         "autosize": {"type": "fit", "contains": "padding"},
         "config": _CONFIG,
-        "data": {"values": list(rows)},
+        "data": {"values": [_clean(row) for row in rows]},
         **spec,
     }
     svg: str = convert.vegalite_to_svg(whole, allowed_base_urls=[])
     return svg.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
+
+
+def _clean(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row whose texts are short enough for a legend, and can be encoded."""
+    return {k: printable(v[:_NAME]) if isinstance(v, str) else v for k, v in row.items()}
 
 
 def _axis(field: str, title: str | None = None, **more: Any) -> dict[str, Any]:
