@@ -167,9 +167,13 @@ def origins(history: History) -> str:
     rows = [
         {"run": each.label, "origin": origin, "calls": n}
         for each in history.snapshots
-        for origin, n in sorted(each.summary.usage.origins.items())
+        for origin, n in sorted(each.summary.usage.origins.items(), key=_live_first)
     ]
     return _stacked(rows, "origin", _axis("calls", "calls"))
+
+
+def _live_first(pair: tuple[str, int]) -> tuple[bool, str]:
+    return pair[0] != "live", pair[0]
 
 
 def cost_days(spend: Spend, threshold: float | None = None) -> str:
@@ -208,7 +212,7 @@ def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: 
     """Draw quality over cost, or over latency where nothing costs, a point a run.
 
     Args:
-        points: ``{run, quality, x, size, best}``.
+        points: ``{run, name, quality, x, size, best, edge}``: not beaten in all, not beaten in ``x``.
         metric_name: What the quality is.
         by_cost: Whether ``x`` is US dollars a case; milliseconds else.
     """
@@ -219,7 +223,7 @@ def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: 
     size = _axis("size", legend=None, scale={"range": [70, 400], "zero": True})
     layers = [
         {
-            "transform": [{"filter": "datum.best"}],
+            "transform": [{"filter": "datum.edge"}],
             "mark": {"type": "line", "interpolate": "step-after", "strokeDash": [4, 3]},
             "encoding": {"x": x, "y": y, "order": {"field": "x"}},
         },
@@ -229,7 +233,7 @@ def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: 
         },
         {
             "mark": {"type": "text", "dy": -14, "fontSize": 11, "color": "var(--text)"},
-            "encoding": {"x": x, "y": y, "text": {"field": "run", "type": "nominal"}},
+            "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
         },
     ]
     return _draw({"layer": layers}, points, (460, 230))

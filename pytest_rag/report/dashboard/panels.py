@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["cost", "evalset", "lead"]
 
 _METRICS = 8
+_NAMED = 6
 _WORDS = {"passed": "passed", "failed": "failed", "error": "broke", "not_run": "not run"}
 
 
@@ -222,13 +223,16 @@ def _frontier(history: History) -> Iterator[dict[str, Any]]:
     points = [p for each in history.snapshots if (p := _point(each, name, by_cost=by_cost))]
     if name is None or not points:
         return
-    for point in points:
-        point["best"] = not any(_beats(other, point) for other in points)
+    for place, point in enumerate(points):
+        point["best"] = not any(_beats(other, point, ("x", "size")) for other in points)
+        point["edge"] = not any(_beats(other, point, ("x",)) for other in points)
+        named = len(points) <= _NAMED or point["best"] or place == len(points) - 1
+        point["name"] = point["run"] if named else ""
     rows = [
         (p["run"], _score(p["quality"]), ms(p["size"]), usd(p["usd"]), "yes" if p["best"] else "no")
         for p in points
     ]
-    about = "A point a run; blue where no other run is better and not dearer"
+    about = "A point a run; blue where no other run is as good in all and better in one"
     about += ", larger where it is slower." if by_cost else "."
     svg = charts.frontier(points, name, by_cost=by_cost)
     head = ("run", name, "latency p50", "cost a case", "on the frontier")
@@ -245,9 +249,8 @@ def _point(each: Snapshot, name: str | None, *, by_cost: bool) -> dict[str, Any]
     return {"run": each.label, "quality": quality, "x": x, "size": size, "usd": each.cost_a_run}
 
 
-def _beats(other: Mapping[str, Any], point: Mapping[str, Any]) -> bool:
-    """Tell whether a run is as good in quality, latency and cost, and better in one."""
-    axes = ("x", "size")
+def _beats(other: Mapping[str, Any], point: Mapping[str, Any], axes: Sequence[str]) -> bool:
+    """Tell whether a run is as good in quality and what it takes, and better in one of them."""
     as_good = other["quality"] >= point["quality"] and all(other[a] <= point[a] for a in axes)
     better = other["quality"] > point["quality"] or any(other[a] < point[a] for a in axes)
     return as_good and better
