@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
-    from pytest_rag.resume import Resumed
     from pytest_rag.report.summary import Summary
+    from pytest_rag.resume import Resumed
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
     from pytest_rag.writing import RunWriter
@@ -119,6 +119,7 @@ class Execution:
             results=tuple(self.results),
             record=record,
             references={(e.name, case.id): case.answers for e, case in cases},
+            month_usd=self._config.alerts.month_usd,
         )
 
     def run(self, evalsets: Iterable[EvalSet], advance: Callable[[Result], object]) -> bool:

@@ -26,11 +26,15 @@ def report(
         Literal["html", "md"], typer.Option(help="A page for people, or Markdown for documents.")
     ] = "html",
     month_usd: Annotated[
-        float | None, typer.Option(metavar="USD", min=0, help="What a month may cost.")
+        float | None,
+        typer.Option(
+            metavar="USD", min=0, help="What a month may cost; else as in [tool.pytest-rag.alerts]."
+        ),
     ] = None,
 ) -> None:
     """Show run records: quality, time and cost over the runs, and every case of the newest."""
-    from pytest_rag import records
+    from pytest_rag import config, records
+    from pytest_rag.cli.project import find_root
     from pytest_rag.errors import UsageError
     from pytest_rag.report.dashboard import RunView, dashboard
     from pytest_rag.report.overview import overview
@@ -39,6 +43,8 @@ def report(
     views = [RunView.of(records.read(path)) for path in _files(runs)]
     if not any(view.results for view in views):
         raise UsageError("These run records hold no result, so there is nothing to show.")
+    if month_usd is None:
+        month_usd = config.load(find_root(Path.cwd())).alerts.month_usd
     text = dashboard(views, month_usd=month_usd) if format == "html" else overview(views)
     path = out / _NAMES[format]
     try:

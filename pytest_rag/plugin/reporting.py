@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag import records
 from pytest_rag.baseline.ci import variable
+from pytest_rag.config import load
 from pytest_rag.report.layout import count, duration, money
 from pytest_rag.report.reporters import View, write_reports
 
@@ -54,6 +55,7 @@ def told_reports(
         results=tuple(results),
         record=None if head is None else str(config.getoption("--rag-out")),
         references={(e.name, case.id): case.answers for e in evalsets for case in e.cases},
+        month_usd=load(config.rootpath).alerts.month_usd,
     )
     yield from write_reports(settings.reports, view, os.environ)
 

@@ -33,6 +33,7 @@ class View:
         results: Of the run, in the order they were made.
         record: Where the run record is, or None.
         references: Right answers by evalset and case, where they are known.
+        month_usd: US dollars a month may cost, or None.
     """
 
     summary: Summary
@@ -40,6 +41,7 @@ class View:
     results: tuple[Result, ...]
     record: str | None = None
     references: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    month_usd: float | None = None
 
 
 class Reporter(Protocol):
@@ -79,7 +81,7 @@ def _html(view: View) -> str:
     run = RunView(
         header=view.header, results=view.results, verdicts=held, references=view.references
     )
-    return dashboard([run])
+    return dashboard([run], month_usd=view.month_usd)
 
 
 for _name, _reporter in (("md", _markdown), ("html", _html), ("json", _json), ("csv", _csv)):

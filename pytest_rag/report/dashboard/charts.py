@@ -212,7 +212,8 @@ def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: 
     """Draw quality over cost, or over latency where nothing costs, a point a run.
 
     Args:
-        points: ``{run, name, quality, x, size, best, edge}``: not beaten in all, not beaten in ``x``.
+        points: ``{run, name, quality, x, size, best, edge}``; the best are beaten by none in
+            everything, those on the edge by none in quality and ``x``.
         metric_name: What the quality is.
         by_cost: Whether ``x`` is US dollars a case; milliseconds else.
     """
