@@ -11,7 +11,7 @@ from pytest_rag.report.regression import evidence, rank
 from pytest_rag.types import OUTCOMES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence, Set
 
     from pytest_rag.changes import CaseChange
     from pytest_rag.compare import Comparison, MetricVerdict
@@ -27,6 +27,8 @@ _ROWS = (200, 50, 20, 8, 3)
 _CELL = 200
 _ROOM = 40  # for what closes a fold
 _REASONS = 6
+_OPEN = 10
+_FELL = ("case", "metric", "base", "head", "Δ", "evidence")
 _MARKS = {"good": "TIP", "note": "NOTE", "odd": "WARNING", "bad": "CAUTION"}
 
 
@@ -152,9 +154,18 @@ def _regressions(found: Comparison | None, rows: int) -> Iterator[str]:
         )
     fell = _fallen(found)
     if fell:
-        yield from ("", f"**Cases that fell** ({count(len(fell), 'case')} of {found.moved} moved)")
-        yield ""
-        yield from table(("case", "metric", "base", "head", "Δ"), _moves(fell[:rows]))
+        names = {each.metric for each in found.metrics}
+        first, more = fell[: min(rows, _OPEN)], fell[_OPEN:rows]
+        yield from (
+            "",
+            f"**Cases that fell** ({len(fell):,} of {count(found.moved, 'case')} moved)",
+            "",
+        )
+        yield from table(_FELL, _moves(first, names))
+        if more:
+            yield from ("", f"<details><summary>{count(len(more), 'more case')}</summary>", "")
+            yield from table(_FELL, _moves(more, names))
+            yield from ("", "</details>")
         yield from _story(fell[:rows])
         if len(fell) > rows:
             yield f"\n… and {len(fell) - rows} more."
@@ -185,15 +196,24 @@ def _fallen(found: Comparison) -> list[CaseChange]:
     return [c for c in found.changes if c.broke or any(g.lost for g in c.gold.values())]
 
 
-def _moves(changes: Iterable[CaseChange]) -> Iterator[tuple[str, ...]]:
+def _moves(changes: Iterable[CaseChange], gated: Set[str]) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each gated metric that moved; for every one where no gated one did."""
     for change in changes:
         case = f"{code(change.case)}{' 💥 hard break' if change.broke else ''}"
-        for metric, (base, head) in change.scores.items() or {"": (None, None)}.items():
-            if base is None or head is None:
-                yield case, "", "", "", ""
-            else:
-                yield case, code(metric), f"{base:.3f}", f"{head:.3f}", f"{head - base:+.3f}"
-            case = ""
+        told = {name: pair for name, pair in change.scores.items() if name in gated}
+        why = _evidence(change)
+        for metric, (base, head) in (told or change.scores).items():
+            yield case, code(metric), f"{base:.3f}", f"{head:.3f}", f"{head - base:+.3f}", why
+            case = why = ""
+        if case:  # no score moved
+            yield case, "", "", "", "", why
+
+
+def _evidence(change: CaseChange) -> str:
+    """Return what became of the gold document that was lost, or of the first that moved."""
+    lost = (name for name, gold in change.gold.items() if gold.lost)
+    name = next(lost, next(iter(change.gold), None))
+    return "" if name is None else f"{code(name, 80)}: {code(rank(change.gold[name]))}"
 
 
 def _story(changes: Sequence[CaseChange]) -> Iterator[str]:
