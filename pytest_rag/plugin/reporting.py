@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag import records
 from pytest_rag.baseline.ci import variable
 from pytest_rag.config import load
-from pytest_rag.report.layout import count, duration, money
+from pytest_rag.report.layout import count, money
 from pytest_rag.report.reporters import View, write_reports
 
 if TYPE_CHECKING:
@@ -76,6 +76,9 @@ class Progress:
         self._terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
         watched = self._terminal is not None and bool(getattr(self._terminal, "isatty", False))
         self._on = watched and config.get_verbosity() >= 0 and variable(environ) is None
+        # xdist writes its dots past the reporter, which then knows of no line to end.
+        workers = config.getoption("numprocesses", None)
+        self._break = "\n" if workers and config.get_verbosity() == 0 else ""
         self._started = self._last = clock()
         self._cases: set[tuple[str, str]] = set()
         self._known = 0.0
@@ -99,12 +102,14 @@ class Progress:
             return
         self._last = now
         self._terminal.ensure_newline()
-        self._terminal.write_line(self._line(now, total), light=True)
+        self._terminal.write_line(f"{self._break}{self._line(now, total)}", light=True)
 
     def _line(self, now: float, total: int | None) -> str:
         done = len(self._cases)
         of = count(done, "case") if total is None else f"{done:,} of {count(total, 'case')}"
         cost = f"{'at least ' if self._unknown else ''}{money(self._known)}"
+        if self._unknown and not self._known:
+            cost = "cost unknown"
         if total is None or not done or total <= done:
             return f"rag: {of} done · {cost}"
         left = (now - self._started) / done * (total - done)
@@ -113,5 +118,5 @@ class Progress:
 
 def _rough(seconds: float) -> str:
     if seconds < 90:
-        return duration(round(seconds) * 1000) if seconds < 10 else f"{seconds:.0f} s"
+        return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

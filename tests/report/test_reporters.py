@@ -233,16 +233,19 @@ class _Config:
     def get_plugin(self, name):
         return self._terminal
 
+    def getoption(self, name, default):
+        return default
+
     def get_verbosity(self):
         return self._verbosity
 
 
-def _walk(terminal, verbosity=0, environ=None, total=100):
+def _walk(terminal, verbosity=0, environ=None, total=100, **fields):
     """Run a case each second for a minute."""
     now = iter(range(1000))
     progress = Progress(_Config(terminal, verbosity), lambda: next(now), environ or {})
     for n in range(60):
-        progress.add([result(f"c{n}")], total)
+        progress.add([result(f"c{n}", **fields)], total)
     return terminal.lines
 
 
@@ -253,6 +256,8 @@ def test_progress_of_a_long_run():
     assert lines[-1] == "rag: 60 of 100 cases done · $15.00 · about 40 s left"
     assert len(lines) == 6
     assert _walk(_Terminal(isatty=True), total=None)[0] == "rag: 10 cases done · $2.50"
+    unknown = _walk(_Terminal(isatty=True), cost_usd=None)
+    assert unknown[0] == "rag: 10 of 100 cases done · cost unknown · about 2 min left"
 
 
 @pytest.mark.parametrize(
