@@ -32,7 +32,13 @@ _FELL = ("case", "metric", "base", "head", "Δ", "evidence")
 _MARKS = {"good": "TIP", "note": "NOTE", "odd": "WARNING", "bad": "CAUTION"}
 
 
-def markdown(summary: Summary, *, record: str | None = None, most: int = MOST) -> str:
+def markdown(
+    summary: Summary,
+    *,
+    record: str | None = None,
+    saved_usd: float | None = None,
+    most: int = MOST,
+) -> str:
     """Return the report; where it would be too long, fewer rows with a pointer to the record.
 
     What pipelines and documents say stands in code spans alone, in which no HTML, link, image or
@@ -41,11 +47,12 @@ def markdown(summary: Summary, *, record: str | None = None, most: int = MOST) -
     Args:
         summary: Of the run.
         record: Where the run record is, or None.
+        saved_usd: What calls that were not live would have cost, or None.
         most: Characters at most.
     """
     text = ""
     for rows in _ROWS:
-        text = "\n".join(_lines(summary, rows, record)) + "\n"
+        text = "\n".join(_lines(summary, rows, record, saved_usd)) + "\n"
         if len(text) <= most:
             return text
     end = f"… cut here. {_pointer(record)}\n"
@@ -69,7 +76,9 @@ def _pointer(record: str | None) -> str:
     return f"The rest is in {code(record)}." if record else "The rest is in the run record."
 
 
-def _lines(summary: Summary, rows: int, record: str | None) -> Iterator[str]:
+def _lines(
+    summary: Summary, rows: int, record: str | None, saved_usd: float | None
+) -> Iterator[str]:
     yield from _verdict(summary)
     for each in summary.evalsets:
         yield from ("", f"### {code(each.name)} · {_outcomes(each)}")
@@ -80,6 +89,9 @@ def _lines(summary: Summary, rows: int, record: str | None) -> Iterator[str]:
         yield from _quality(each, rows)
         yield from _times(each)
         yield from _spend(each.usage)
+    if saved_usd is not None:
+        told = f"Answers that were not live would have cost about {money(saved_usd)}."
+        yield from ("", told)
     if record is not None:
         yield from ("", f"Run record: {code(record)}")
 

@@ -107,7 +107,7 @@ def _cost(runs: Sequence[RunView]) -> Iterator[str]:
     yield f"{money(found.total)} in {count(len(runs), 'run')}{mean}."
     if found.unknown:
         yield f"The cost of {count(found.unknown, 'run')} of cases is unknown and in no sum."
-    spared = saved(runs)
+    spared = saved(result for run in runs for result in run.results)
     if spared is not None:
         yield f"What was answered out of a cache would have cost about {money(spared)}."
     if found.forecast is not None:

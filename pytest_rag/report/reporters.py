@@ -57,9 +57,10 @@ REPORTERS: Registry[Reporter] = Registry("report format", "pytest_rag.reporters"
 
 
 def _markdown(view: View) -> str:
+    from pytest_rag.report.dashboard.spend import saved
     from pytest_rag.report.markdown import markdown
 
-    return markdown(view.summary, record=view.record)
+    return markdown(view.summary, record=view.record, saved_usd=saved(view.results))
 
 
 def _json(view: View) -> str:

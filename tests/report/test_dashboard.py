@@ -232,10 +232,10 @@ def test_what_a_month_will_come_to():
 def test_what_a_cache_saved():
     """Each answer that was not live counts as the mean live call of its model, or is not known."""
     call = {"model": "gpt-x", "origin": "cache", "cost_usd": 0.0}
-    reused = RunView(header={}, results=[result("a", calls=[call, call])])
-    assert saved([*runs(1), reused]) == pytest.approx(0.5)
+    reused = result("a", calls=[call, call])
+    assert saved([result("b"), reused]) == pytest.approx(0.5)
     assert saved([reused]) is None
-    assert saved(runs(1)) is None
+    assert saved([result("b")]) is None
 
 
 def test_one_run_with_its_baseline(browser, tmp_path):

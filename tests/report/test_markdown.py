@@ -59,6 +59,8 @@ def test_green_is_said_first():
     assert "### `handbook` · 2 cases: 2 passed" in text
     assert "Spent $0.50 · tokens 18 in, 6 out · calls: 2 live" in text
     assert "Cases that fell" not in text
+    spared = told(result("a"), saved_usd=0.25)
+    assert "Answers that were not live would have cost about $0.25." in spared
     assert "What did not pass" not in text
 
 

@@ -209,7 +209,7 @@ def _origins(history: History) -> dict[str, Any]:
         (each.label, *(f"{each.summary.usage.origins.get(name, 0):,}" for name in names))
         for each in history.snapshots
     ]
-    spared = saved([each.run for each in history.snapshots])
+    spared = saved(result for each in history.snapshots for result in each.results)
     about = "Calls of models by where the answer came from."
     if spared is not None:
         about += f" Those that were not live would have cost about {money(spared)}."

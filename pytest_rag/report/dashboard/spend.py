@@ -9,7 +9,7 @@ from math import fsum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping
 
     from pytest_rag.records import Result
     from pytest_rag.report.dashboard.history import RunView
@@ -93,13 +93,13 @@ def _forecast(days: Mapping[str, Mapping[str, float]]) -> float | None:
     return month + total / spanned * left
 
 
-def saved(runs: Sequence[RunView]) -> float | None:
+def saved(results: Iterable[Result]) -> float | None:
     """Return what calls out of a cache or a cassette would have cost, estimated.
 
-    Each counts as the mean of the live calls of its model in these runs; None where a model has
+    Each counts as the mean of the live calls of its model in these results; None where a model has
     none with a known cost.
     """
-    calls = [call for run in runs for result in run.results for call in result.calls]
+    calls = [call for result in results for call in result.calls]
     live: dict[Any, list[float]] = {}
     for call in calls:
         if call.get("origin") == "live" and call.get("cost_usd") is not None:
