@@ -127,7 +127,7 @@ class Collected:
             return pytest.ExitCode.INTERRUPTED
         self._accept()
         self._accept_figures()
-        reported = self._report()
+        reported = self._report(cut_short=cut_short)
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
         bad = any(held.bad for held in self._held.values())
         return pytest.ExitCode.TESTS_FAILED if bad or over or not (measured and reported) else None
@@ -183,8 +183,13 @@ class Collected:
 
         return summarise(list(self.results.values()), self._held, min_pass=self._min_pass)
 
-    def _report(self) -> bool:
+    def _report(self, *, cut_short: bool) -> bool:
         """Write the reports; False where one that was asked for is not there."""
+        bad = any(r.outcome in ("failed", "error") for r in self.results.values())
+        if cut_short and not bad:  # it would say green of what is not known
+            if self.settings.reports:
+                self._said.append(("no report was written, since the run was cut short", "bold"))
+            return True
         from pytest_rag.plugin.reporting import told_reports
 
         told = told_reports(

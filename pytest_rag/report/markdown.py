@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_rag.checks import bounds, number
+from pytest_rag.gate import NEEDS_BASELINE
 from pytest_rag.report.layout import count, duration, money, printable
 from pytest_rag.report.regression import evidence, rank
 from pytest_rag.types import OUTCOMES
@@ -137,6 +138,9 @@ def _doubts(each: EvalSetSummary) -> Iterator[str]:
     found = each.held.comparison
     if each.outcomes["not_run"]:
         yield f"{count(each.outcomes['not_run'], 'case')} not run"
+    open_ = [g for g in each.gates if g.passed is None and g.reason != NEEDS_BASELINE]
+    if open_:
+        yield f"{count(len(open_), 'limit')} not judged: {code(open_[0].reason or '')}"
     for verdict in () if found is None else found.metrics:
         if verdict.verdict in ("possible", "undecided", "not comparable"):
             yield f"{code(verdict.metric)} {verdict.verdict}"

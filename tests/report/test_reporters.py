@@ -268,3 +268,26 @@ def test_progress_of_a_long_run():
 def test_no_progress_where_nobody_watches(isatty, verbosity, environ, total):
     """Nothing in logs, with -q, in continuous integration, and for a handful of cases."""
     assert _walk(_Terminal(isatty=isatty), verbosity, environ, total) == []
+
+
+def test_a_run_cut_short_is_not_called_green(run_rag, pytester):
+    """What was stopped before anything of ours failed has no report that could say so."""
+    files = {
+        "evalsets/demo.rag.yaml": EVALSET.replace("contains: six", "contains: five"),
+        "my_rag.py": PIPELINE,
+        "a_test.py": "",
+        "evalsets/test_between.py": "def test_it(): raise KeyboardInterrupt",
+    }
+    done = run_rag(files, "evalsets", "--rag-report=md:r.md")
+    assert done.ret == 2
+    done.stdout.fnmatch_lines(["no report was written, since the run was cut short"])
+    assert not (pytester.path / "r.md").exists()
+
+
+def test_limits_that_were_not_judged_are_told(run_rag, pytester):
+    """A part of the cases judges no limit on the whole: green, with something to look at."""
+    gated = EVALSET + "    gate: {R@5: 0.2}\n"
+    run_rag({**FILES, "evalsets/demo.rag.yaml": gated}, "-k", "good", "--rag-report=md:r.md")
+    text = (pytester.path / "r.md").read_text()
+    assert text.startswith("> [!WARNING]")
+    assert "1 limit not judged" in text

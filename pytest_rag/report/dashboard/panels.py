@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.extras import require
+from pytest_rag.gate import NEEDS_BASELINE
 from pytest_rag.report.dashboard import charts
 from pytest_rag.report.dashboard.charts import ms, usd
 from pytest_rag.report.dashboard.spend import saved, spend
@@ -69,10 +70,17 @@ def _verdict(head: Snapshot, held: Mapping[str, Any]) -> dict[str, Any]:
     elif reasons or held.get("bad"):
         tone, word = "bad", "Red"
     else:
-        tone, word = "good", "Green"
-        if n["not_run"]:
-            tone, reasons = "odd", [f"{count(n['not_run'], 'case')} not run"]
+        word = "Green"
+        reasons = [f"{count(n['not_run'], 'case')} not run"] if n["not_run"] else []
+        reasons += _not_judged(held)
+        tone = "odd" if reasons else "good"
     return {"tone": tone, "word": word, "reasons": [printable(r) for r in reasons[:8]]}
+
+
+def _not_judged(held: Mapping[str, Any]) -> list[str]:
+    waiting = [gate for gate in held.get("gates", ()) if gate.get("passed") is None]
+    some = [gate for gate in waiting if gate.get("reason") != NEEDS_BASELINE]
+    return [f"{count(len(some), 'limit')} not judged: {some[0].get('reason')}"] if some else []
 
 
 def _broken_limits(held: Mapping[str, Any]) -> Iterator[str]:
