@@ -275,10 +275,9 @@ def test_a_run_cut_short_is_not_called_green(run_rag, pytester):
     files = {
         "evalsets/demo.rag.yaml": EVALSET.replace("contains: six", "contains: five"),
         "my_rag.py": PIPELINE,
-        "a_test.py": "",
         "evalsets/test_between.py": "def test_it(): raise KeyboardInterrupt",
     }
-    done = run_rag(files, "evalsets", "--rag-report=md:r.md")
+    done = run_rag(files, "evalsets", "--rag-report=md:r.md", apart=True)
     assert done.ret == 2
     done.stdout.fnmatch_lines(["no report was written, since the run was cut short"])
     assert not (pytester.path / "r.md").exists()
