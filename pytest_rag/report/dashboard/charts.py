@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 __all__ = ["cost_days", "frontier", "metric", "origins", "own_time", "percentiles", "spread"]
 
 _NAME = 40
+_WIDE = (420, 215)  # small enough to be read on a phone
 _COLORS = [f"var(--c{n})" for n in range(1, 8)]
-_TEXT = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "labelFontSize": 11}
+_TEXT = {"labelColor": "var(--muted)", "titleColor": "var(--muted)", "labelFontSize": 12}
 _CONFIG: Mapping[str, Any] = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
     "view": {"stroke": None},
     "axis": {
         **_TEXT,
-        "titleFontSize": 11,
+        "titleFontSize": 12,
         "titleFontWeight": "normal",
         "gridColor": "var(--line)",
         "domainColor": "var(--line)",
@@ -119,7 +120,7 @@ def percentiles(history: History) -> str:
         "color": {"field": "of", "type": "nominal"},
     }
     mark = {"type": "line", "point": {"filled": True, "size": 45}}
-    return _draw({"mark": mark, "encoding": encoding}, rows, (460, 210))
+    return _draw({"mark": mark, "encoding": encoding}, rows, _WIDE)
 
 
 def spread(head: Snapshot) -> str:
@@ -149,7 +150,7 @@ def spread(head: Snapshot) -> str:
             "encoding": {"x": {**x, "field": "p50"}},
         },
     ]
-    return _draw({"encoding": {"y": y}, "layer": layers}, rows, (460, 210))
+    return _draw({"encoding": {"y": y}, "layer": layers}, rows, _WIDE)
 
 
 def own_time(history: History) -> str:
@@ -205,7 +206,7 @@ def _stacked(
             "color": {"field": color, "type": "nominal", "sort": None},
         },
     }
-    return _draw({"layer": [bars, *more]}, rows, (460, 210))
+    return _draw({"layer": [bars, *more]}, rows, _WIDE)
 
 
 def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: bool) -> str:
@@ -237,7 +238,7 @@ def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: 
             "encoding": {"x": x, "y": y, "text": {"field": "name", "type": "nominal"}},
         },
     ]
-    return _draw({"layer": layers}, points, (460, 230))
+    return _draw({"layer": layers}, points, _WIDE)
 
 
 def ms(value: float | None) -> str:
