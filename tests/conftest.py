@@ -46,7 +46,7 @@ def data_dir() -> Path:
 @pytest.fixture
 def outside_ci(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let what is tested believe that a person started it, wherever that is."""
-    for name in (*ci.VARIABLES, *ci.TARGETS):
+    for name in (*ci.VARIABLES, *ci.TARGETS, "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
 
 

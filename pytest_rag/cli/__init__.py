@@ -23,6 +23,7 @@ from pytest_rag.cli.doctor import doctor
 from pytest_rag.cli.gate import gate
 from pytest_rag.cli.init import init
 from pytest_rag.cli.merge import merge
+from pytest_rag.cli.report import report
 from pytest_rag.cli.run import run
 from pytest_rag.cli.schema import schema
 from pytest_rag.errors import UsageError
@@ -66,7 +67,7 @@ def _options(
     """Test RAG pipelines like code."""
 
 
-for command in (init, run, compare, gate, merge, aa, ab, costs, schema, doctor):
+for command in (init, run, compare, gate, merge, aa, ab, report, costs, schema, doctor):
     app.command()(command)
 app.add_typer(baseline.commands)
 app.add_typer(cache)

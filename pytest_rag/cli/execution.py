@@ -5,11 +5,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag import records
 from pytest_rag.costs.budget import open_budget
 from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
 from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline, stage_cache
 from pytest_rag.judge import broken
 from pytest_rag.replay import Deck
+from pytest_rag.report.reporters import View
 from pytest_rag.resume import told_of_resumed
 from pytest_rag.runner import Runner
 from pytest_rag.writing import told_of
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
+    from pytest_rag.report.summary import Summary
     from pytest_rag.resume import Resumed
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
@@ -100,6 +103,24 @@ class Execution:
         told = told_ceiling(self._limit, self.ledger.costs, over)
         lines = [] if told is None else [(told, "bad" if over else "dim")]
         return [*lines, *self.ledger.finish()]
+
+    def view(self, summary: Summary, *, record: str | None) -> View:
+        """Return what reporters render.
+
+        Args:
+            summary: Of the results.
+            record: Where the run record is, or None.
+        """
+        head = records.header({}, self._config.root) if self._writer is None else self._writer.head
+        cases = ((e, case) for e in self._declared.values() for case in e.cases)
+        return View(
+            summary=summary,
+            header={**head, "evalsets": self._facts},
+            results=tuple(self.results),
+            record=record,
+            references={(e.name, case.id): case.answers for e, case in cases},
+            month_usd=self._config.alerts.month_usd,
+        )
 
     def run(self, evalsets: Iterable[EvalSet], advance: Callable[[Result], object]) -> bool:
         """Run evalsets; an interrupt ends it and returns False.

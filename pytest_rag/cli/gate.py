@@ -26,6 +26,10 @@ def gate(
         list[Path] | None,
         typer.Option(metavar="FILE", help="Limits of this *.rag.yaml; repeatable."),
     ] = None,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT:PATH", help="Write md, html, json or csv; repeatable."),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show every case that moved.")
     ] = False,
@@ -33,13 +37,27 @@ def gate(
     """Judge a saved run again; no call is made."""
     from pytest_rag.baseline.source import Bars
     from pytest_rag.cli.saved import open_saved, tell
+    from pytest_rag.cli.terminal import say
     from pytest_rag.cli.verdict import exit_status
+    from pytest_rag.report.reporters import View, parse_all, write_reports
 
+    reports = parse_all(report or (), Path.cwd())
     saved = open_saved(run, evalset or ()).rejudged()
     held = saved.hold(Bars(baseline, Path.cwd(), os.environ))
     summary = saved.summary({name: _unwritten(each, run) for name, each in held.items()})
     tell(saved, summary, verbose=verbose)
-    raise typer.Exit(exit_status(summary))
+    cases = ((e, case) for e in saved.evalsets.values() for case in e.cases)
+    view = View(
+        summary=summary,
+        header=saved.run.header,
+        results=saved.run.results,
+        record=str(run),
+        references={(e.name, case.id): case.answers for e, case in cases},
+        month_usd=saved.config.alerts.month_usd,
+    )
+    told = list(write_reports(reports, view, os.environ))
+    say((text, "dim" if well else "bad") for text, well in told)
+    raise typer.Exit(exit_status(summary) or int(not all(well for _, well in told)))
 
 
 def _unwritten(held: Held, run: Path) -> Held:

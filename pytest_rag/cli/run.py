@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_rag.cli.execution import Execution
     from pytest_rag.config import Config
     from pytest_rag.records import Run
+    from pytest_rag.report.reporters import Wanted
     from pytest_rag.types import EvalSet, Mode
     from pytest_rag.writing import RunWriter
 
@@ -48,6 +49,10 @@ def run(
     baseline: Annotated[
         str | None,
         typer.Option(metavar="PATH|git:REF|none", help="Hold results against these scores."),
+    ] = None,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FORMAT:PATH", help="Write md, html, json or csv; repeatable."),
     ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Accept what is measured as the baseline.")
@@ -91,11 +96,13 @@ def run(
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.evaluation import need_judge
+    from pytest_rag.report.reporters import parse_all
     from pytest_rag.resume import Resumed
 
     limit = _amount(max_cost)
     settings = config.load(find_root(Path.cwd()))
     settings = settings.with_options(concurrency=concurrency, mode=_mode(mode), cache=_cache(cache))
+    reports = parse_all(report or (), Path.cwd())
     resumed = None if resume is None else Resumed.of(resume)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
     for evalset in declared.values():
@@ -122,7 +129,7 @@ def run(
         options["shard"] = shard
     writer = _open(out, options, settings)
     execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, limit=limit)
-    raise typer.Exit(_run(chosen, execution, paths))
+    raise typer.Exit(_run(chosen, execution, paths, reports))
 
 
 def _cache(text: str | None) -> str | None:
@@ -229,10 +236,16 @@ def _open(out: Path | None, options: Mapping[str, Any], settings: Config) -> Run
         raise UsageError(f"Cannot write {out}: {error.strerror or error}.") from error
 
 
-def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path]) -> int:
+def _run(
+    evalsets: Sequence[EvalSet],
+    execution: Execution,
+    paths: Sequence[Path],
+    reports: Sequence[Wanted],
+) -> int:
     """Run everything, tell how it went, and return the exit status."""
     from pytest_rag.cli import verdict
     from pytest_rag.cli.terminal import progress, say, width
+    from pytest_rag.report.reporters import write_reports
     from pytest_rag.report.text import lines
     from pytest_rag.verdict import write_all
 
@@ -254,4 +267,7 @@ def _run(evalsets: Sequence[EvalSet], execution: Execution, paths: Sequence[Path
     say((text, "bold") for text in write_all(list(execution.held.values())))
     if not evalsets:  # a shard that no case fell to
         return 0
-    return verdict.exit_status(summary) or int(execution.stopped > 0)
+    told = list(write_reports(reports, execution.view(summary, record=record), os.environ))
+    say((text, "dim" if well else "bad") for text, well in told)
+    bad = execution.stopped > 0 or not all(well for _, well in told)
+    return verdict.exit_status(summary) or int(bad)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,14 +15,18 @@ def schema(
     out: Annotated[
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Write it to this file.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="That of --rag-report=json:PATH instead.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of *.rag.yaml files."""
+    text = _report_schema() if report else schema_text()
     if out is None:
-        typer.echo(schema_text(), nl=False)
+        typer.echo(text, nl=False)
         return
     from pytest_rag.writing import write_atomically
 
-    write_atomically(Path(out), schema_text())
+    write_atomically(Path(out), text)
     typer.echo(f"Wrote {out}.", err=True)
 
 
@@ -30,4 +34,14 @@ def schema_text() -> str:
     """Return the schema as the text of a file."""
     from pytest_rag.evalset import json_schema
 
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+    return _text(json_schema())
+
+
+def _report_schema() -> str:
+    from pytest_rag.report.document import document_schema
+
+    return _text(document_schema())
+
+
+def _text(found: dict[str, Any]) -> str:
+    return json.dumps(found, indent=2, ensure_ascii=False) + "\n"

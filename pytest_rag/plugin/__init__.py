@@ -38,6 +38,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--rag-out", metavar="RUN.jsonl", help="write the run record to this file")
     group.addoption(
+        "--rag-report",
+        action="append",
+        metavar="FORMAT:PATH",
+        help="write a report: md, html, json or csv; may be given several times",
+    )
+    group.addoption(
         "--rag-baseline",
         metavar="PATH|git:REF|none",
         help="hold results against these accepted scores (default: baselines/NAME.json beside the "

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pytest_rag.plugin.collect import RagItem
     from pytest_rag.plugin.settings import Settings
     from pytest_rag.replay import Deck
+    from pytest_rag.report.summary import Summary
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
 
@@ -126,9 +127,10 @@ class Collected:
             return pytest.ExitCode.INTERRUPTED
         self._accept()
         self._accept_figures()
+        reported = self._report(cut_short=cut_short)
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
         bad = any(held.bad for held in self._held.values())
-        return pytest.ExitCode.TESTS_FAILED if bad or over or not measured else None
+        return pytest.ExitCode.TESTS_FAILED if bad or over or not (measured and reported) else None
 
     @property
     def ledger(self) -> RunLedger:
@@ -166,17 +168,41 @@ class Collected:
         if self._said and not self.results:
             terminal.section("RAG evaluation")
         if self.results:
-            from pytest_rag.report.summary import summarise
             from pytest_rag.report.text import lines
 
             terminal.section("RAG evaluation")
-            results = list(self.results.values())
-            summary = summarise(results, self._held, min_pass=self._min_pass)
+            summary = self._summary()
             verbose = self.config.get_verbosity() > 0
             for line in lines(summary, verbose=verbose, width=terminal._tw.fullwidth):  # noqa: SLF001
                 terminal.write_line(line.text, **_STYLES[line.style])
         for text, style in (*self._said, *self._red()):
             terminal.write_line(text, **_STYLES[style])
+
+    def _summary(self) -> Summary:
+        from pytest_rag.report.summary import summarise
+
+        return summarise(list(self.results.values()), self._held, min_pass=self._min_pass)
+
+    def _report(self, *, cut_short: bool) -> bool:
+        """Write the reports; False where one that was asked for is not there."""
+        bad = any(r.outcome in ("failed", "error") for r in self.results.values())
+        if cut_short and not bad:  # it would say green of what is not known
+            if self.settings.reports:
+                self._said.append(("no report was written, since the run was cut short", "bold"))
+            return True
+        from pytest_rag.plugin.reporting import told_reports
+
+        told = told_reports(
+            self.config,
+            self.settings,
+            self._summary(),
+            self.results.values(),
+            head=None if self._writer is None else self._writer.head,
+            evalsets=self._evalsets.values(),
+        )
+        found = list(told)
+        self._said.extend((text, "dim" if well else "bad") for text, well in found)
+        return all(well for _, well in found)
 
     def _red(self) -> Iterator[tuple[str, str]]:
         """Say what makes the run red beside its cases, which pytest's last line does not tell."""

@@ -18,9 +18,11 @@ from pytest_rag.plugin.asking import RAG
 from pytest_rag.plugin.collect import CaseFailure, RagItem
 from pytest_rag.plugin.evalrun import EvalRun
 from pytest_rag.plugin.markers import hold
+from pytest_rag.plugin.reporting import Progress
 from pytest_rag.plugin.results import Collected
 from pytest_rag.plugin.settings import Settings
 from pytest_rag.replay import Deck
+from pytest_rag.report.junit import properties
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Sequence
@@ -62,6 +64,8 @@ class RagSession:
         self._in_hand: list[Result] = []
         self._budget: Budget | None = None
         self.costs = RunCosts()
+        self._progress = Progress(config)
+        self._cases = 0
 
     @property
     def project(self) -> Config:
@@ -204,6 +208,7 @@ class RagSession:
         if call.when == "call":
             results = self._take(item, call.excinfo)
             if results:
+                item.user_properties.extend(properties(results))
                 if self._decides():
                     self._keep(results)
                 else:
@@ -239,6 +244,11 @@ class RagSession:
             return "error", "E", "ERROR"
         return None
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Count the cases that were selected."""
+        self._cases = sum(isinstance(item, RagItem) for item in session.items)
+
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Show the plan in place of a run where that was asked for."""
         if not self.settings.plan:
@@ -255,8 +265,14 @@ class RagSession:
         self._keep(self.collected.unpack(carried))
 
     def _keep(self, results: Iterable[Result]) -> None:
+        results = list(results)
         self.collected.keep(results)
+        self._progress.add(results, self._total())
         self._in_hand = []
+
+    def _total(self) -> int | None:
+        """Return how many cases there are; the controller of workers has none of the items."""
+        return self._cases or None
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.baseline.source import Bars
     from pytest_rag.records import Run
+    from pytest_rag.report.reporters import Wanted
     from pytest_rag.resume import Resumed
     from pytest_rag.sharding import Shard
     from pytest_rag.types import Mode
@@ -34,6 +35,7 @@ class Settings:
         out: Where the run record goes, or None.
         plan: Show what would be run, and run nothing.
         bars: Where the baselines are that results are held against.
+        reports: What is to be written at the end, for people and programs.
         update: Accept what is measured: ``new`` cases, ``all``, or nothing.
         mode: Whether models are asked, asked and recorded, or replayed; None for what each
             evalset says.
@@ -56,6 +58,7 @@ class Settings:
     max_cost: float | None = None
     shard: Shard | None = None
     shard_times: Run | None = None
+    reports: tuple[Wanted, ...] = ()
 
     @classmethod
     def of(cls, config: pytest.Config) -> Settings:
@@ -85,6 +88,7 @@ class Settings:
             max_cost=_amount(config, "--rag-max-cost"),
             shard=_shard(config),
             shard_times=_shard_times(config),
+            reports=_reports(config),
         )
 
 
@@ -96,6 +100,19 @@ def _bars(config: pytest.Config) -> Bars:
         return Bars(config.getoption("--rag-baseline"), config.invocation_params.dir, os.environ)
     except BaselineError as error:
         raise pytest.UsageError(f"--rag-baseline: {error}") from None
+
+
+def _reports(config: pytest.Config) -> tuple[Wanted, ...]:
+    asked = config.getoption("--rag-report")
+    if not asked:
+        return ()
+    from pytest_rag.errors import UsageError
+    from pytest_rag.report.reporters import parse_all
+
+    try:
+        return parse_all(asked, config.invocation_params.dir)
+    except UsageError as error:
+        raise pytest.UsageError(f"--rag-report: {error}") from None
 
 
 def _update(config: pytest.Config) -> Update | None:

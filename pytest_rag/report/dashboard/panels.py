@@ -1,0 +1,299 @@
+"""What the page shows above its table: the verdict, figures, and charts with tables behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_rag.extras import require
+from pytest_rag.gate import NEEDS_BASELINE
+from pytest_rag.report.dashboard import charts
+from pytest_rag.report.dashboard.charts import ms, usd
+from pytest_rag.report.dashboard.spend import saved, spend
+from pytest_rag.report.layout import count, money, printable
+from pytest_rag.types import OUTCOMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from pytest_rag.report.dashboard.history import History, RunView, Snapshot
+
+__all__ = ["cost", "evalset", "lead"]
+
+_METRICS = 8
+_NAMED = 6
+_WORDS = {"passed": "passed", "failed": "failed", "error": "broke", "not_run": "not run"}
+
+
+def lead(runs: Sequence[RunView]) -> str:
+    """Return one line on what the page is made of."""
+    if not runs:
+        return "No run."
+    newest = max(runs, key=lambda run: run.started)
+    when = newest.started[:16].replace("T", " ")
+    commit = f" of commit {newest.commit}" if newest.commit else ""
+    return printable(f"{count(len(runs), 'run')}; the newest{commit} began {when} UTC.")
+
+
+def evalset(history: History) -> dict[str, Any]:
+    """Return what the template shows of an evalset."""
+    held = history.head.run.verdicts.get(history.name, {})
+    return {
+        "name": printable(history.name),
+        "verdict": _verdict(history.head, held),
+        "cards": list(_cards(history)),
+        "compared": _compared(held),
+        "quality": [_quality(history, name) for name in history.metrics[:_METRICS]],
+        "charts": list(_charts(history)),
+    }
+
+
+def _panel(title: str, about: str, svg: str, head: Sequence[str], rows: Any) -> dict[str, Any]:
+    markup = require("markupsafe", "report").Markup
+    cells = [[printable(str(cell)) for cell in row] for row in rows]
+    return {"title": printable(title), "about": about, "svg": markup(svg), "head": head} | {
+        "rows": cells
+    }
+
+
+# --- the verdict --------------------------------------------------------------------------------
+
+
+def _verdict(head: Snapshot, held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return red, green, or that nothing was measured; with the reasons, first things first."""
+    n = head.summary.outcomes
+    reasons = [f"{count(n[o], 'case')} {_WORDS[o]}" for o in ("failed", "error") if n[o]]
+    reasons += [*_broken_limits(held), *_regressed(held)] if held.get("bad") else []
+    if held.get("missing"):
+        reasons.append(str(held["missing"]))
+    if not n["passed"] + n["failed"]:
+        tone, word = "bad", "Nothing was measured"
+    elif reasons or held.get("bad"):
+        tone, word = "bad", "Red"
+    else:
+        word = "Green"
+        reasons = [f"{count(n['not_run'], 'case')} not run"] if n["not_run"] else []
+        reasons += _not_judged(held)
+        tone = "odd" if reasons else "good"
+    return {"tone": tone, "word": word, "reasons": [printable(r) for r in reasons[:8]]}
+
+
+def _not_judged(held: Mapping[str, Any]) -> list[str]:
+    waiting = [gate for gate in held.get("gates", ()) if gate.get("passed") is None]
+    some = [gate for gate in waiting if gate.get("reason") != NEEDS_BASELINE]
+    return [f"{count(len(some), 'limit')} not judged: {some[0].get('reason')}"] if some else []
+
+
+def _broken_limits(held: Mapping[str, Any]) -> Iterator[str]:
+    for gate in held.get("gates", ()):
+        if gate.get("passed") is False:
+            yield f"{gate.get('name')} {gate.get('reason')}"
+
+
+def _regressed(held: Mapping[str, Any]) -> Iterator[str]:
+    found = held.get("comparison") or {}
+    for each in found.get("metrics", ()):
+        if each.get("verdict") == "regressed" or each.get("refused"):
+            yield f"{each.get('metric')} {each.get('reason') or each.get('verdict')}"
+    for key, words in (
+        ("broke", "failing that passed before"),
+        ("unlabelled", "whose gold left the index"),
+        ("unmeasured", "that could not be measured"),
+    ):
+        if found.get(key):
+            yield f"{count(len(found[key]), 'case')} {words}"
+
+
+def _compared(held: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the table of verdicts against the baseline, or None where there was none."""
+    found = held.get("comparison")
+    if not found:
+        return None
+    rows = [[printable(str(c)) for c in _metric_row(each)] for each in found.get("metrics", ())]
+    return {"bar": printable(str(found.get("bar"))), "rows": rows}
+
+
+def _metric_row(each: Mapping[str, Any]) -> Sequence[str]:
+    base, head, p = each.get("base"), each.get("head"), each.get("p")
+    change = "—" if base is None or head is None else f"{head - base:+.3f}"
+    seen = each.get("detects")
+    return (
+        str(each.get("metric")),
+        str(each.get("verdict")),
+        _score(base),
+        _score(head),
+        change,
+        "exact" if p is None and seen == 0 else "—" if p is None else f"{p:.3f}",
+        "any" if seen == 0 else _score(seen),
+    )
+
+
+def _score(value: float | None) -> str:
+    return "—" if value is None else f"{value:.3f}"
+
+
+# --- figures ------------------------------------------------------------------------------------
+
+
+def _cards(history: History) -> Iterator[dict[str, str]]:
+    head, base = history.head, history.base
+    n = head.summary.outcomes
+    told = ", ".join(f"{n[o]:,} {_WORDS[o]}" for o in OUTCOMES if n[o] and o != "passed")
+    yield _card("Cases passed", f"{n['passed']:,} of {head.summary.cases:,}", told or "all of them")
+    for row in head.summary.metrics[:1]:
+        if row.mean is not None:
+            span = "" if row.low is None else f"95 % interval {row.low:.3f} to {row.high:.3f}"
+            old = None if base is None else base.mean(row.name)
+            yield _card(row.name, f"{row.mean:.3f}", span, _change(row.mean, old))
+    if head.latency is not None:
+        p50, p95 = head.latency
+        yield _card("Latency p50", ms(p50), f"p95 {ms(p95)}")
+    used = head.summary.usage
+    known = f"{money(used.known_usd)} known" if used.cost_usd is None else "of the whole run"
+    yield _card("Cost", usd(used.cost_usd), known)
+    calls = sum(used.origins.values())
+    hits = calls - used.origins.get("live", 0)
+    share = f"{hits:,} of {count(calls, 'call')}" if calls else "no calls"
+    yield _card("Answered without asking", f"{hits / calls:.0%}" if calls else "—", share)
+
+
+def _card(label: str, value: str, about: str, change: str = "") -> dict[str, str]:
+    fields = {"label": label, "value": value, "about": about, "change": change}
+    return {key: printable(text) for key, text in fields.items()}
+
+
+def _change(now: float, before: float | None) -> str:
+    return "" if before is None else f"{now - before:+.3f} since the run before"
+
+
+# --- charts -------------------------------------------------------------------------------------
+
+
+def _quality(history: History, name: str) -> dict[str, Any]:
+    rows = [
+        (each.label, each.when, _score(row.mean), _score(row.low), _score(row.high), row.n)
+        for each in history.snapshots
+        for row in each.summary.metrics
+        if row.name == name
+    ]
+    head = ("run", "began", "mean", "95 % from", "to", "cases")
+    return _panel(name, "", charts.metric(history, name), head, rows)
+
+
+def _charts(history: History) -> Iterator[dict[str, Any]]:
+    head = history.head
+    if head.spread:
+        rows = [(stage, *map(ms, values)) for stage, values in head.spread.items()]
+        yield _panel(
+            "Latency by stage",
+            "Of the newest run: line from p5 to p95, box around the middle half, median.",
+            charts.spread(head),
+            ("stage", "p5", "p25", "p50", "p75", "p95"),
+            rows,
+        )
+        times = [(s.label, s.when, *map(ms, s.latency)) for s in history.snapshots if s.latency]
+        about = "Median and 95th percentile of every run."
+        svg = charts.percentiles(history)
+        yield _panel("Latency over time", about, svg, ("run", "began", "p50", "p95"), times)
+        yield _own(history)
+    if any(each.summary.usage.origins for each in history.snapshots):
+        yield _origins(history)
+    yield from _frontier(history)
+
+
+def _own(history: History) -> dict[str, Any]:
+    stages = list(dict.fromkeys(s for each in history.snapshots for s in each.own_ms))
+    rows = [
+        (each.label, *(ms(each.own_ms.get(stage)) for stage in stages))
+        for each in history.snapshots
+    ]
+    about = "Mean milliseconds a case spends in a stage itself, without the stages inside it."
+    svg = charts.own_time(history)
+    return _panel("Where the time goes", about, svg, ("run", *map(printable, stages)), rows)
+
+
+def _origins(history: History) -> dict[str, Any]:
+    names = ("live", "cache", "cassette")
+    rows = [
+        (each.label, *(f"{each.summary.usage.origins.get(name, 0):,}" for name in names))
+        for each in history.snapshots
+    ]
+    spared = saved(result for each in history.snapshots for result in each.results)
+    about = "Calls of models by where the answer came from."
+    if spared is not None:
+        about += f" Those that were not live would have cost about {money(spared)}."
+    return _panel("Cache", about, charts.origins(history), ("run", *names), rows)
+
+
+def _frontier(history: History) -> Iterator[dict[str, Any]]:
+    """Yield quality over cost, or over latency where nothing costs; runs that lack one are out."""
+    name = history.metrics[0] if history.metrics else None
+    by_cost = any(each.cost_a_run for each in history.snapshots)
+    points = [p for each in history.snapshots if (p := _point(each, name, by_cost=by_cost))]
+    if name is None or not points:
+        return
+    for place, point in enumerate(points):
+        point["best"] = not any(_beats(other, point, ("x", "size")) for other in points)
+        point["edge"] = not any(_beats(other, point, ("x",)) for other in points)
+        named = len(points) <= _NAMED or point["best"] or place == len(points) - 1
+        point["name"] = point["run"] if named else ""
+    rows = [
+        (p["run"], _score(p["quality"]), ms(p["size"]), usd(p["usd"]), "yes" if p["best"] else "no")
+        for p in points
+    ]
+    about = "A point a run; blue where no other run is as good in all and better in one"
+    about += ", larger where it is slower." if by_cost else "."
+    svg = charts.frontier(points, name, by_cost=by_cost)
+    head = ("run", name, "latency p50", "cost a case", "on the frontier")
+    yield _panel("Quality, latency and cost", about, svg, tuple(map(printable, head)), rows)
+
+
+def _point(each: Snapshot, name: str | None, *, by_cost: bool) -> dict[str, Any] | None:
+    quality = None if name is None else each.mean(name)
+    speed = each.latency[0] if each.latency else None
+    x = each.cost_a_run if by_cost else speed
+    if quality is None or x is None:
+        return None
+    size = 0.0 if speed is None else speed
+    return {"run": each.label, "quality": quality, "x": x, "size": size, "usd": each.cost_a_run}
+
+
+def _beats(other: Mapping[str, Any], point: Mapping[str, Any], axes: Sequence[str]) -> bool:
+    """Tell whether a run is as good in quality and what it takes, and better in one of them."""
+    as_good = other["quality"] >= point["quality"] and all(other[a] <= point[a] for a in axes)
+    better = other["quality"] > point["quality"] or any(other[a] < point[a] for a in axes)
+    return as_good and better
+
+
+# --- money --------------------------------------------------------------------------------------
+
+
+def cost(runs: Sequence[RunView], month_usd: float | None) -> dict[str, Any]:
+    """Return what all evalsets cost by day, month and model, with what is ahead."""
+    found = spend(runs)
+    notes = []
+    if found.unknown:
+        notes.append(f"The cost of {count(found.unknown, 'run')} is unknown and in no sum.")
+    if found.forecast is not None:
+        notes.append(f"The newest month will come to about {money(found.forecast)} at this rate.")
+    elif found.total:
+        notes.append("No forecast: the runs span fewer than three days.")
+    over = month_usd is not None and max([*found.by(7).values(), found.forecast or 0.0]) > month_usd
+    if month_usd is not None:
+        notes.append(f"The limit is {money(month_usd)} a month{': it is passed' * over}.")
+    days = [(day, money(value)) for day, value in found.by(10).items()]
+    tables = [
+        ("month", [(name, money(value)) for name, value in found.by(7).items()]),
+        ("model", [(printable(name), money(value)) for name, value in found.by_model().items()]),
+    ]
+    chart = None
+    if found.total:
+        threshold = None if month_usd is None else month_usd / 30
+        svg = charts.cost_days(found, threshold)
+        about = "By the day a run began" + (
+            "; dashed: a thirtieth of the month's limit." if threshold else "."
+        )
+        chart = _panel("Cost by day", about, svg, ("day", "cost"), days)
+    return {"total": money(found.total), "notes": notes, "chart": chart} | {
+        "tables": tables,
+        "over": over,
+    }
