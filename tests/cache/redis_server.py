@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import time
@@ -10,11 +9,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from machine import needed
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-MISSING = "redis-server is not installed; the tests need it: apt-get install -y redis-server"
 
 
 def free_port() -> int:
@@ -38,9 +36,7 @@ class RedisServer:
         return f"redis://:s3same@127.0.0.1:{self.port}/0"
 
     def start(self) -> RedisServer:
-        binary = shutil.which("redis-server")
-        if binary is None:
-            pytest.fail(MISSING, pytrace=False)
+        binary = needed("redis-server")
         ports = () if "--port" in self.options else ("--port", str(self.port))
         self.process = subprocess.Popen(
             [

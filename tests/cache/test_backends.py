@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 import subprocess
 import threading
@@ -12,7 +11,8 @@ import warnings
 
 import pytest
 import redis
-from redis_server import MISSING, RedisServer
+from machine import needed
+from redis_server import RedisServer
 
 from pytest_rag.cache import Key, key_of, open_cache
 from pytest_rag.cache.envelope import CorruptEntryError, pack, unpack
@@ -294,8 +294,7 @@ def test_a_wrong_password_is_told_and_not_shown(shared_server):
 
 def test_redis_speaks_tls(tmp_path):
     """With a certificate that the client checks; without it nothing is sent."""
-    if shutil.which("redis-server") is None:
-        pytest.fail(MISSING, pytrace=False)
+    needed("redis-server")
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     subprocess.run(
         [

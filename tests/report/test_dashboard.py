@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from machine import needed
 from report_parts import POISON, held, poisoned, result
 from typer.testing import CliRunner
 
@@ -17,19 +17,16 @@ from pytest_rag.report.dashboard import RunView, dashboard
 from pytest_rag.report.dashboard.spend import saved, spend
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
 
 
 @pytest.fixture(scope="module")
 def browser():
     """A headless Chromium, or a skip where the machine has none."""
-    if CHROMIUM is None and not os.environ.get("CI"):
-        pytest.skip("no Chromium: apt-get install chromium")
+    chromium = needed("chromium", "chromium-browser", "google-chrome")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        found = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         yield found
         found.close()
 

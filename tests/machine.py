@@ -1,0 +1,23 @@
+"""What the tests need of the machine beside Python's packages."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def needed(*names: str) -> str:
+    """Return a program by the first of its names that is there.
+
+    Where it is missing the test is skipped, with what to install; with PYTEST_RAG_EVERYTHING set,
+    as `.ci/run` does, it fails.
+    """
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is not None:
+        return found
+    said = f"{names[0]} is not installed; this test needs it: apt-get install -y {names[0]}"
+    if os.environ.get("PYTEST_RAG_EVERYTHING"):
+        pytest.fail(said, pytrace=False)
+    pytest.skip(said)
