@@ -166,7 +166,7 @@ class Runner:
     async def _paid(self, pipeline: Pipeline, pending: _Pending) -> Finish:
         """Run a case once its cost is set aside; refuse it where it could pass the ceiling."""
         try:
-            hold = await admitted(self.budget, pending.job.evalset)
+            hold = await admitted(self.budget, pending.job.evalset, by_call=pipeline.may_be_free)
         except BudgetError as error:
             return self._broken(pending, error)
         purse = purse_of(hold, self.config, pipeline.pacer)

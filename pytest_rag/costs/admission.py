@@ -18,8 +18,15 @@ _POLL_S = 0.02
 _PATIENCE_S = 2.0
 
 
-async def admitted(budget: Budget | None, evalset: str) -> Reservation | None:
+async def admitted(
+    budget: Budget | None, evalset: str, *, by_call: bool = False
+) -> Reservation | None:
     """Wait until a case may start, and return what is set aside; None without a ceiling.
+
+    Args:
+        budget: The run's.
+        evalset: Name of the case's.
+        by_call: Whether its calls alone cost money, and may be free.
 
     Raises:
         BudgetError: if it may not start any more.
@@ -27,12 +34,12 @@ async def admitted(budget: Budget | None, evalset: str) -> Reservation | None:
     if budget is None:
         return None
     async with budget.door():
-        return await _let_in(budget, evalset)
+        return await _let_in(budget, evalset, by_call=by_call)
 
 
-async def _let_in(budget: Budget, evalset: str) -> Reservation:
+async def _let_in(budget: Budget, evalset: str, *, by_call: bool) -> Reservation:
     idle_since = time.monotonic()
-    while (hold := budget.admit(evalset)) is None:
+    while (hold := budget.admit(evalset, by_call=by_call)) is None:
         if not budget.is_idle():
             idle_since = time.monotonic()
         elif time.monotonic() - idle_since > _PATIENCE_S:

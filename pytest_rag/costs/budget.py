@@ -93,8 +93,13 @@ class Budget:
         with self._open() as db:
             return self._hold(db, evalset, to_nano(usd))
 
-    def admit(self, evalset: str) -> Reservation | None:
+    def admit(self, evalset: str, *, by_call: bool = False) -> Reservation | None:
         """Set aside what a case may cost; None where it must wait for others.
+
+        Args:
+            evalset: Its evalset's name.
+            by_call: Let it start with whatever there is: its calls alone cost money, and they may
+                be free, as those that are answered from a cache.
 
         Raises:
             BudgetError: if no case of the evalset may start any more.
@@ -103,6 +108,10 @@ class Budget:
             most, refused = self._known(db, evalset)
             if refused is not None:
                 raise BudgetError(refused)
+            if by_call:
+                _bury(db)
+                nano = min(round((most or 0) * _SAFETY), max(0, _free(db)))
+                return self._insert(db, evalset, nano)
             if most is not None:
                 return self._hold(db, evalset, round(most * _SAFETY))
             _bury(db)
@@ -242,7 +251,7 @@ class Reservation:
             sql = "SELECT nano, spent, asked FROM holds WHERE id = ?"
             found = db.execute(sql, (self.number,)).fetchone()
             if found is None:  # it has been settled: the case was given up
-                raise self.budget.too_little()
+                raise BudgetError("The case has come to its end, and its calls are settled.")
             held, spent, asked = found
             nano += _beyond(db, model)
             more = max(0, spent + asked + nano - held)

@@ -57,6 +57,12 @@ class Pipeline:
         """Returns what paces calls of models; None where nothing does."""
         return None if self.tape is None else self.tape.pacer
 
+    @property
+    def may_be_free(self) -> bool:
+        """Whether all that costs money are calls which may have been answered before."""
+        origin = "live" if self.tape is None else self.tape.source.origin
+        return origin == "cassette" or (origin == "cache" and self.traced)
+
 
 def adapt(target: Any, document_key: str | None = None) -> Pipeline:
     """Wrap what a factory or the ``rag_pipeline`` fixture returned.

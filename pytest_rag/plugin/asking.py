@@ -262,7 +262,7 @@ class Rag:
         hold = None
         try:
             pipeline = self._pipeline = self._pipeline or self._build()
-            hold = self._admitted(job)
+            hold = self._admitted(job, pipeline)
             purse = purse_of(hold, self._config, pipeline.pacer)
             with paid_by(purse):
                 seen = self._ask(pipeline, case, attempt)
@@ -280,14 +280,15 @@ class Rag:
         self._count(hold, [values_of(call) for call in seen.calls], seen.cost_usd, broke=False)
         return seen
 
-    def _admitted(self, job: Job) -> Reservation | None:
+    def _admitted(self, job: Job, pipeline: Pipeline) -> Reservation | None:
         """Set aside what the question may cost, where the run has a ceiling.
 
         Raises:
             BudgetError: if it could pass it.
         """
         runner = self._session.runner(self._config)
-        return runner.loop.submit(admitted(runner.budget, job.evalset)).result()
+        entry = admitted(runner.budget, job.evalset, by_call=pipeline.may_be_free)
+        return runner.loop.submit(entry).result()
 
     def _count(
         self,
