@@ -7,9 +7,11 @@ import threading
 import time
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_rag.replay.aside import own_retries
+from pytest_rag.replay.requests import model_name
 from pytest_rag.replay.values import canonical, plain
 from pytest_rag.trace import tokens
 
@@ -19,7 +21,19 @@ if TYPE_CHECKING:
     from pytest_rag.replay.pacing import Pacer
     from pytest_rag.trace.usage import Usage
 
-__all__ = ["Bound", "Fare", "Purse", "apay", "bound_of", "current", "paid_by", "pay", "said_tokens"]
+__all__ = [
+    "Bound",
+    "Fare",
+    "Purse",
+    "apay",
+    "bound_of",
+    "current",
+    "fare_of",
+    "is_on_a_loop",
+    "paid_by",
+    "pay",
+    "said_tokens",
+]
 
 _POLL_S = 0.02
 # What frames a message, and a whole request, whoever the provider is.
@@ -149,7 +163,7 @@ def pay(fare: Fare, latest: float) -> None:
         BudgetError: if it could pass the ceiling.
     """
     while not fare.reserve(latest):
-        if _on_a_loop():  # which others need to come to an end
+        if is_on_a_loop():  # which others need to come to an end
             fare.give_up()
         time.sleep(_POLL_S)
 
@@ -164,12 +178,31 @@ async def apay(fare: Fare, latest: float) -> None:
         await asyncio.sleep(_POLL_S)
 
 
-def _on_a_loop() -> bool:
+def is_on_a_loop() -> bool:
+    """Tell whether an event loop runs in this thread."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         return False
     return True
+
+
+def fare_of(
+    purse: Purse, model: Any, given: tuple[tuple[Any, ...], Mapping[str, Any]], *, alone: bool
+) -> Fare | None:
+    """Return who pays for a call; None where it is free.
+
+    Args:
+        purse: Of its case.
+        model: LlamaIndex's object.
+        given: Arguments of the call, and its keyword arguments.
+        alone: Whether its client tries again by itself, so that all tries are paid in advance.
+
+    Raises:
+        BudgetError: if its price is unknown, or it has no bound.
+    """
+    attempts = 1 + (own_retries(model) or 0) if alone else 1
+    return purse.fare(replace(bound_of(model, model_name(model), *given), attempts=attempts))
 
 
 # --- how many tokens --------------------------------------------------------------------------

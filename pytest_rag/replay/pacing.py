@@ -10,7 +10,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llama_index_instrumentation.span import active_span_id
@@ -131,20 +131,10 @@ def turn_of(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tu
         model=model,
         deadline=math.inf if take is None else take.deadline,
         tokens=_expected(model, asked),
-        fare=None if purse is None else _fare(purse, pacer, model, (args, options)),
+        fare=None
+        if purse is None
+        else ceiling.fare_of(purse, model, (args, options), alone=pacer.leaves_retries),
     )
-
-
-def _fare(
-    purse: ceiling.Purse,
-    pacer: Pacer,
-    model: Any,
-    given: tuple[tuple[Any, ...], Mapping[str, Any]],
-) -> Fare | None:
-    """Return who pays for a call; a client that tries again by itself is paid for in advance."""
-    bound = ceiling.bound_of(model, model_name(model), *given)
-    attempts = 1 + (own_retries(model) or 0) if pacer.leaves_retries else 1
-    return purse.fare(replace(bound, attempts=attempts))
 
 
 def _expected(model: Any, asked: Any) -> int:
@@ -214,7 +204,7 @@ class Turn:
 
     def _wait(self, start: float) -> None:
         place = self._lane.enter()
-        if not place.done() and _on_a_loop() and place.cancel():
+        if not place.done() and ceiling.is_on_a_loop() and place.cancel():
             self._lane.force()  # the loop that would free a slot is the one that would wait
         else:
             try:
@@ -398,11 +388,3 @@ class Turn:
 
 _NOTHING_S = 0.0005
 _UNLIMITED = Pacer({})
-
-
-def _on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
