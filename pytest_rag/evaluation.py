@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import inspect
 import math
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS
+from pytest_rag.costs.purse import settled
 from pytest_rag.errors import ConfigError, MissingKeyError, PipelineError
 from pytest_rag.gate import facts_of
 from pytest_rag.judge import Job
 from pytest_rag.judging import unready
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
+from pytest_rag.replay.ceiling import paid_by
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from pytest_rag.config import Config
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.loop import LoopThread
     from pytest_rag.pipelines.stages import StageCache
     from pytest_rag.replay import Deck
+    from pytest_rag.replay.pacing import Pacer
     from pytest_rag.types import Case, EvalSet, Metric, Mode, PipelineSpec
 
 __all__ = [
@@ -31,6 +37,7 @@ __all__ = [
     "mode_of",
     "need_judge",
     "no_pipeline",
+    "paying",
     "stage_cache",
     "with_repeat",
 ]
@@ -50,6 +57,24 @@ def stage_cache(config: Config) -> StageCache | None:
     cache = open_cache(config.cache, config.root)
     cache.check()
     return StageCache(cache)
+
+
+@contextmanager
+def paying(budget: Budget, config: Config, pacer: Callable[[], Pacer]) -> Iterator[None]:
+    """Let calls made while a pipeline is built count under the run's ceiling.
+
+    Raises:
+        BudgetError: if one was refused, whatever was made of that.
+    """
+    with settled(budget, config, pacer) as purse, paid_by(purse):
+        try:
+            yield
+        except Exception:
+            if purse is not None:
+                purse.raise_refusal()
+            raise
+        if purse is not None:
+            purse.raise_refusal()
 
 
 def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:

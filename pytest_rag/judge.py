@@ -158,8 +158,17 @@ def broken(
     error: BaseException,
     config: Config,
     attempt: Attempt | None = None,
+    judged: Sequence[Call] = (),
 ) -> Result:
-    """Return the record of a run that broke, redacted; what it used until then is kept."""
+    """Return the record of a run that broke, redacted; what it used until then is kept.
+
+    Args:
+        job: What was run.
+        error: What broke it.
+        config: Prices.
+        attempt: What is known of it; None where nothing was asked.
+        judged: Calls of judges.
+    """
     reason = str(error) if isinstance(error, BudgetError) else key_missing(error)
     return _result(
         job,
@@ -169,14 +178,14 @@ def broken(
             "message": reason or explained(error),
             "traceback": _traceback(error),
         },
-        **_used(attempt, config),
+        **_used(attempt, config, judged),
     )
 
 
-def _used(attempt: Attempt | None, config: Config) -> dict[str, Any]:
+def _used(attempt: Attempt | None, config: Config, judged: Sequence[Call]) -> dict[str, Any]:
     if attempt is None or not attempt.started:
         return {}
-    calls = list(attempt.trace.calls)
+    calls = [*attempt.trace.calls, *judged]
     costs = bill(calls, config, opaque=not calls)
     return {
         "calls": _calls(costs.get("calls", ())),

@@ -12,13 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.costs.budget import admitted, settling
+from pytest_rag.costs.admission import admitted, settling
 from pytest_rag.costs.prices import load_list
+from pytest_rag.costs.purse import purse_of
 from pytest_rag.errors import BudgetError, PipelineError
 from pytest_rag.judge import Job, broken, judge
 from pytest_rag.judging import Bench, awaited
 from pytest_rag.loop import LoopThread, in_thread
 from pytest_rag.observe import Attempt, ask, read
+from pytest_rag.replay.ceiling import paid_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from pytest_rag.observe import Raw
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
+    from pytest_rag.types import Call
 
 __all__ = ["Finish", "Runner", "timed_out"]
 
@@ -45,6 +48,7 @@ class _Pending:
     job: Job
     attempt: Attempt
     future: Future[Finish] = field(default_factory=Future)
+    judged: Sequence[Call] = ()
 
 
 @dataclass(eq=False, slots=True)
@@ -162,10 +166,15 @@ class Runner:
     async def _paid(self, pipeline: Pipeline, pending: _Pending) -> Finish:
         """Run a case once its cost is set aside; refuse it where it could pass the ceiling."""
         try:
-            hold = await admitted(self.budget, pending.job.evalset)
+            hold = await admitted(self.budget, pending.job.evalset, by_call=pipeline.may_be_free)
         except BudgetError as error:
             return self._broken(pending, error)
-        return settling(hold, await self._attempt(pipeline, pending))
+        purse = purse_of(hold, self.config, pipeline.pacer)
+        with paid_by(purse):
+            finish = await self._attempt(pipeline, pending)
+        if purse is not None and purse.refused is not None:  # whatever the pipeline made of it
+            finish = self._broken(pending, purse.refused)
+        return settling(hold, finish)
 
     async def _attempt(self, pipeline: Pipeline, pending: _Pending) -> Finish:
         case = pending.job.case
@@ -196,10 +205,11 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - goes into the record
             return self._broken(pending, error)
         found = await self.bench.judge(asked, pending.job.case, seen)
+        pending.judged = found.calls
         return partial(judge, pending.job, found.seen(seen), found.scores)
 
     def _broken(self, pending: _Pending, error: BaseException) -> Finish:
-        return partial(broken, pending.job, error, self.config, pending.attempt)
+        return partial(broken, pending.job, error, self.config, pending.attempt, pending.judged)
 
     # --- on the waiting thread ---
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag import records
 from pytest_rag.costs.budget import open_budget
 from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
-from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline, stage_cache
+from pytest_rag.evaluation import (
+    build_pipeline,
+    facts,
+    jobs_of,
+    no_pipeline,
+    paying,
+    stage_cache,
+)
 from pytest_rag.judge import broken
 from pytest_rag.replay import Deck
 from pytest_rag.report.reporters import View
@@ -73,17 +81,19 @@ class Execution:
         self._declared = judging.declared
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
+        budget = None if limit is None else open_budget(limit, config)
         self._deck = Deck(
             config.mode,
             _recording,
             lambda: (config.limits, config.retries),
             lambda: stage_cache(config),
+            None if budget is None else partial(paying, budget, config),
         )
         self._resumed = resumed
         self.said: list[str] = []
         self._warmup = warmup
         self._limit = limit
-        self._runner = Runner(config, None if limit is None else open_budget(limit, config))
+        self._runner = Runner(config, budget)
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
 

@@ -2,7 +2,8 @@
 
 An amount is set aside before money is spent, and settled for what was spent. What a case may
 cost is the most that one of its evalset has cost, and half as much again; while nothing is known
-of an evalset, one case of it runs as a probe with all that is left set aside for it.
+of an evalset, one case of it runs as a probe with all that is left set aside for it. Calls of
+models are paid for out of that, and make it larger where one can cost more.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,28 +21,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
+from pytest_rag.costs.casecosts import cost_of, known_part, why_unknown
 from pytest_rag.costs.ledger import ledger_of
-from pytest_rag.costs.money import known, to_nano, to_usd
-from pytest_rag.costs.prices import if_free
+from pytest_rag.costs.money import to_nano, to_usd
 from pytest_rag.errors import BudgetError, LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_rag.config import Config
-    from pytest_rag.records import Result
 
-__all__ = ["Budget", "Reservation", "admitted", "join", "open_budget", "settling"]
+__all__ = ["Budget", "Reservation", "join", "open_budget"]
 
 _SAFETY = 1.5
 _BLIND = 3
-_POLL_S = 0.02
-_PATIENCE_S = 2.0
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS state (limit_nano INTEGER, spent INTEGER);
 CREATE TABLE IF NOT EXISTS holds (
-    id INTEGER PRIMARY KEY, pid INTEGER, evalset TEXT, nano INTEGER, busy INTEGER
+    id INTEGER PRIMARY KEY, pid INTEGER, evalset TEXT, nano INTEGER, busy INTEGER,
+    spent INTEGER DEFAULT 0, asked INTEGER DEFAULT 0, calls INTEGER DEFAULT 0
 );
+CREATE TABLE IF NOT EXISTS models (name TEXT PRIMARY KEY, beyond INTEGER);
 CREATE TABLE IF NOT EXISTS evalsets (
     name TEXT PRIMARY KEY, most INTEGER, blind INTEGER DEFAULT 0, refused TEXT
 );
@@ -94,8 +93,13 @@ class Budget:
         with self._open() as db:
             return self._hold(db, evalset, to_nano(usd))
 
-    def admit(self, evalset: str) -> Reservation | None:
+    def admit(self, evalset: str, *, by_call: bool = False) -> Reservation | None:
         """Set aside what a case may cost; None where it must wait for others.
+
+        Args:
+            evalset: Its evalset's name.
+            by_call: Let it start with whatever there is: its calls alone cost money, and they may
+                be free, as those that are answered from a cache.
 
         Raises:
             BudgetError: if no case of the evalset may start any more.
@@ -104,6 +108,10 @@ class Budget:
             most, refused = self._known(db, evalset)
             if refused is not None:
                 raise BudgetError(refused)
+            if by_call:
+                _bury(db)
+                nano = min(round((most or 0) * _SAFETY), max(0, _free(db)))
+                return self._insert(db, evalset, nano)
             if most is not None:
                 return self._hold(db, evalset, round(most * _SAFETY))
             _bury(db)
@@ -128,6 +136,14 @@ class Budget:
             if nano <= limit - spent and others:
                 return None
             raise self.too_little(limit)
+        return self._insert(db, evalset, nano)
+
+    def open_hold(self) -> Reservation:
+        """Set nothing aside, for something whose calls alone cost money."""
+        with self._open() as db:
+            return self._insert(db, "", 0)
+
+    def _insert(self, db: sqlite3.Connection, evalset: str, nano: int) -> Reservation:
         sql = "INSERT INTO holds (pid, evalset, nano, busy) VALUES (?, ?, ?, 1)"
         made = db.execute(sql, (os.getpid(), evalset, nano)).lastrowid
         return Reservation(budget=self, evalset=evalset, number=made or 0)
@@ -192,23 +208,95 @@ class Reservation:
             cost_usd: What the pipeline's own cost, for a case without calls.
             broke: Whether the case came to no end.
         """
-        cost = _cost(calls, cost_usd, broke=broke)
+        cost = cost_of(calls, cost_usd, broke=broke)
         with self.budget._open() as db:  # noqa: SLF001
             most = self._most(db)
+            seen, metered = self._metered(db)
             held = self._release(db)
-            if cost is not None:
-                self._spend(db, cost)
-                if cost or not broke:
-                    self._learn(db, max(cost, most or 0))
-            elif broke:
-                self._spend(db, max(_part(calls), held if most is not None else 0))
-                self._stay_blind(db, most)
-            else:
-                self._spend(db, max(_part(calls), held if most is not None else 0))
-                self._refuse(db, f"Under a ceiling costs must be known. {_why(calls)}")
+            if cost is None:
+                least = metered if seen or most is None else held
+                self._spend(db, max(known_part(calls), least))
+                if not broke:
+                    why = why_unknown(calls)
+                    self._refuse(db, f"Under a ceiling costs must be known. {why}")
+                elif seen:
+                    self._learn(db, max(metered, most or 0))
+                else:
+                    self._stay_blind(db, most)
+                return
+            self._spend(db, max(cost, metered))
+            if cost or not broke:
+                self._learn(db, max(cost, most or 0))
+
+    def settle_calls(self) -> None:
+        """Settle for something whose calls alone cost money."""
+        with self.budget._open() as db:  # noqa: SLF001
+            _, metered = self._metered(db)
+            self._release(db)
+            self._spend(db, metered)
+
+    # --- the calls it pays for ---
+
+    def begin_call(self, nano: int, model: str) -> int | None:
+        """Set aside what a call can cost, out of this and what is free; None where it must wait.
+
+        Returns:
+            What was set aside: more where the model's calls have cost more than they could.
+
+        Raises:
+            BudgetError: if it could pass the ceiling.
+        """
+        with self.budget._open() as db:  # noqa: SLF001
+            _bury(db)
+            sql = "SELECT nano, spent, asked FROM holds WHERE id = ?"
+            found = db.execute(sql, (self.number,)).fetchone()
+            if found is None:  # it has been settled: the case was given up
+                raise BudgetError("The case has come to its end, and its calls are settled.")
+            held, spent, asked = found
+            nano += _beyond(db, model)
+            more = max(0, spent + asked + nano - held)
+            if more > max(0, _free(db)):
+                self._await(db, spent + nano, asked)
+                return None
+            sql = (
+                "UPDATE holds SET nano = nano + ?, asked = asked + ?, calls = calls + 1, busy = 1 "
+                "WHERE id = ?"
+            )
+            db.execute(sql, (more, nano, self.number))
+            return nano
+
+    def _await(self, db: sqlite3.Connection, needed: int, asked: int) -> None:
+        """Refuse a call that waiting does not help; what only waits is at rest."""
+        limit, total = db.execute("SELECT limit_nano, spent FROM state").fetchone()
+        sql = "SELECT 1 FROM holds WHERE id != ? AND nano > 0"
+        others = db.execute(sql, (self.number,)).fetchone() is not None
+        if needed > limit - total or not (others or asked):
+            raise self.budget.too_little(limit)
+        sql = "UPDATE holds SET busy = ? WHERE id = ?"
+        db.execute(sql, (int(asked > 0), self.number))
+
+    def end_call(self, held: int, cost: int, model: str) -> None:
+        """Count what a call cost for which ``held`` was set aside."""
+        with self.budget._open() as db:  # noqa: SLF001
+            sql = "UPDATE holds SET asked = asked - ?, spent = spent + ? WHERE id = ?"
+            db.execute(sql, (held, cost, self.number))
+            if cost > held:
+                sql = "UPDATE holds SET nano = MAX(nano, spent + asked) WHERE id = ?"
+                db.execute(sql, (self.number,))
+                beyond = _beyond(db, model) + cost - held
+                db.execute("INSERT OR REPLACE INTO models VALUES (?, ?)", (model, beyond))
+
+    def _metered(self, db: sqlite3.Connection) -> tuple[int, int]:
+        """Return how many calls it paid for, and what they cost, those under way in full."""
+        sql = "SELECT calls, spent + asked FROM holds WHERE id = ?"
+        found = db.execute(sql, (self.number,)).fetchone()
+        return (0, 0) if found is None else (found[0], found[1])
 
     def wait(self) -> None:
         """Note that what it is for has come to a rest, and goes on when somebody asks."""
+        with self.budget._open() as db:  # noqa: SLF001
+            sql = "UPDATE holds SET nano = spent + asked WHERE id = ? AND calls > 0"
+            db.execute(sql, (self.number,))
         self._set_busy(0)
 
     def go_on(self) -> None:
@@ -272,48 +360,15 @@ def _dearest(config: Config, evalset: str) -> int | None:
     return None if before is None or before.unknown else before.most_nano
 
 
-async def admitted(budget: Budget | None, evalset: str) -> Reservation | None:
-    """Wait until a case may start, and return what is set aside; None without a ceiling.
-
-    Raises:
-        BudgetError: if it may not start any more.
-    """
-    if budget is None:
-        return None
-    async with budget.door():
-        return await _let_in(budget, evalset)
-
-
-async def _let_in(budget: Budget, evalset: str) -> Reservation:
-    idle_since = time.monotonic()
-    while (hold := budget.admit(evalset)) is None:
-        if not budget.is_idle():
-            idle_since = time.monotonic()
-        elif time.monotonic() - idle_since > _PATIENCE_S:
-            # What others hold is given back only once somebody asks for them, who waits for this.
-            raise budget.too_little()
-        await asyncio.sleep(_POLL_S)
-    return hold
-
-
-def settling(hold: Reservation | None, finish: Callable[[], Result]) -> Callable[[], Result]:
-    """Return what is left to do of a case, made to settle what was set aside for it."""
-    if hold is None:
-        return finish
-    hold.wait()
-
-    def settled() -> Result:
-        hold.go_on()
-        result = finish()
-        hold.settle_case(result.calls, cost_usd=result.cost_usd, broke=result.error is not None)
-        return result
-
-    return settled
-
-
 def _free(db: sqlite3.Connection) -> int:
     sql = "SELECT limit_nano - spent - (SELECT COALESCE(SUM(nano), 0) FROM holds) FROM state"
     return int(db.execute(sql).fetchone()[0])
+
+
+def _beyond(db: sqlite3.Connection, model: str) -> int:
+    """Return by how much a model's call has cost more than it could, by what its provider says."""
+    found = db.execute("SELECT beyond FROM models WHERE name = ?", (model,)).fetchone()
+    return 0 if found is None else int(found[0])
 
 
 def _bury(db: sqlite3.Connection) -> None:
@@ -338,38 +393,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-# --- what a case cost ---------------------------------------------------------------------------
-
-
-def _cost(calls: Sequence[Mapping[str, Any]], cost_usd: float | None, *, broke: bool) -> int | None:
-    """Return what a case and its judges cost in nano-dollars; None where that is unknown.
-
-    A case that broke before it made a call cost nothing. What came from a cache cost nothing now.
-    """
-    if not calls:
-        return 0 if broke else known(cost_usd)
-    costs = [known(call.get("cost_usd")) for call in calls if _is_live(call)]
-    return None if None in costs else _part(calls)
-
-
-def _part(calls: Sequence[Mapping[str, Any]]) -> int:
-    """Return what is known of a case's cost."""
-    return sum(known(call.get("cost_usd")) or 0 for call in calls if _is_live(call))
-
-
-def _is_live(call: Mapping[str, Any]) -> bool:
-    return bool(call.get("origin", "live") == "live")
-
-
-def _why(calls: Sequence[Mapping[str, Any]]) -> str:
-    for call in calls:
-        model = str(call.get("model"))
-        if call.get("cost_usd") is not None:
-            continue
-        if not call.get("input_tokens"):
-            return f"{model}: the provider returned no token count; {if_free(model)}"
-        line = f'"{model}" = {{input = …, output = …}}'
-        return f"No price is known for {model!r}: add {line} to [tool.pytest-rag.prices]"
-    return "The pipeline tells of no calls: it is no LlamaIndex object and returned no 'usage'."

@@ -14,6 +14,7 @@ from pytest_rag.pipelines.corpus_ids import document_ids
 from pytest_rag.pipelines.filters import with_filters
 
 if TYPE_CHECKING:
+    from pytest_rag.replay.pacing import Pacer
     from pytest_rag.replay.scope import Tape
 
 __all__ = ["Pipeline", "adapt"]
@@ -50,6 +51,17 @@ class Pipeline:
     corpus: str | None = None
     deterministic: bool = False
     tape: Tape | None = None
+
+    @property
+    def pacer(self) -> Callable[[], Pacer] | None:
+        """Returns what paces calls of models; None where nothing does."""
+        return None if self.tape is None else self.tape.pacer
+
+    @property
+    def may_be_free(self) -> bool:
+        """Whether all that costs money are calls which may have been answered before."""
+        origin = "live" if self.tape is None else self.tape.source.origin
+        return origin == "cassette" or (origin == "cache" and self.traced)
 
 
 def adapt(target: Any, document_key: str | None = None) -> Pipeline:

@@ -17,9 +17,11 @@ from pytest_rag.pipelines.counting import CacheUse, Tally
 from pytest_rag.pipelines.desk import Desk
 from pytest_rag.pipelines.identity import Fingerprint, Identity
 from pytest_rag.pipelines.steps import drive, drive_async
+from pytest_rag.pipelines.tracked import to_ledger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from llama_index.core.base.response.schema import RESPONSE_TYPE
     from llama_index.core.schema import NodeWithScore, QueryBundle
@@ -57,6 +59,8 @@ class CachedQueryEngine(BaseQueryEngine):
         lease_s: float = 10.0,
         prices: Mapping[str, Price] | None = None,
         on_call: Callable[[Call], None] | None = None,
+        ledger: bool | str | Path = True,
+        name: str | None = None,
     ) -> None:
         """Wrap an engine.
 
@@ -76,6 +80,10 @@ class CachedQueryEngine(BaseQueryEngine):
                 begun. Nobody waits more than six times as long for somebody else.
             prices: Of models, over the list of genai-prices.
             on_call: Is given every call of a model that was made, with its price.
+            ledger: Where calls are written that may cost money: True for the ledger of the project
+                around the working directory, False for nowhere, or a file. Inside a run of
+                pytest-rag nothing is written twice.
+            name: What they are listed under there; the engine's own name where it is left out.
 
         Raises:
             ConfigError: if something is no engine, no cache or no sensible figure.
@@ -94,6 +102,7 @@ class CachedQueryEngine(BaseQueryEngine):
             lease_s=_seconds("lease_s", lease_s, least=0.05),
             prices=prices or {},
             on_call=on_call,
+            ledger=_ledger(on_call, ledger, name or type(inner).__name__),
         )
         load_list()
         self.cache: Cache = open_cache(cache) if isinstance(cache, str) else cache
@@ -173,6 +182,15 @@ class CachedQueryEngine(BaseQueryEngine):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _ledger(
+    on_call: Callable[[Call], None] | None, ledger: bool | str | Path, name: str
+) -> Callable[[Call], None] | None:
+    """Return what writes calls to the ledger, unless ``on_call`` does or nobody shall."""
+    if ledger is False or getattr(on_call, "writes_ledger", False):
+        return None
+    return to_ledger(name, ledger=None if ledger is True else ledger)
 
 
 def _flush_quietly(tally: Tally) -> None:

@@ -42,6 +42,7 @@ class Terms:
         lease_s: Seconds after which somebody else computes what one who died had begun.
         prices: Overrides by model name.
         on_call: Is given every call of a model that was made, with its price.
+        ledger: Is given those of them that nobody else sees.
     """
 
     ttl: float | None
@@ -52,6 +53,7 @@ class Terms:
     lease_s: float
     prices: Mapping[str, Price]
     on_call: Callable[[Call], None] | None
+    ledger: Callable[[Call], None] | None = None
 
 
 class Cashier:
@@ -72,10 +74,11 @@ class Cashier:
         reason = _doubt(seen)
         if reason is not None:
             bill = Bill(calls=bill.calls, cost_usd=None, reason=reason)
-        if self._terms.on_call is not None:
+        ledger = None if seen.is_seen_by_others else self._terms.ledger
+        for told in filter(None, (self._terms.on_call, ledger)):
             try:
                 for call in bill.calls:
-                    self._terms.on_call(call)
+                    told(call)
             except Exception as error:  # noqa: BLE001 - an answer that is paid for is not lost
                 _log.warning("on_call raised: %s", redact(message_of(error)))
         return bill

@@ -64,12 +64,26 @@ def track(target: T, *, name: str | None = None, ledger: str | Path | None = Non
 def to_ledger(name: str, *, ledger: str | Path | None = None) -> Callable[[Call], None]:
     """Return a function that writes a priced call to the ledger, as ``on_call`` of a cache takes.
 
+    A call that is made inside a run of pytest-rag, or of a tracked pipeline, is written by that.
+
     Args:
         name: What the calls are listed under.
         ledger: The ledger's file; that of the project around the working directory by default.
     """
-    tracker = _Tracker(name, ledger)
-    return lambda call: tracker.write(lambda: [values_of(call)])
+    return _ToLedger(_Tracker(name, ledger))
+
+
+class _ToLedger:
+    """Writes calls that nobody else sees."""
+
+    writes_ledger = True
+
+    def __init__(self, tracker: _Tracker) -> None:
+        self._tracker = tracker
+
+    def __call__(self, call: Call) -> None:
+        if not is_traced():
+            self._tracker.write(lambda: [values_of(call)])
 
 
 def _name(target: Any) -> str:

@@ -6,13 +6,16 @@ and the standard library, and everything in it imports what it needs when it is 
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
+    from pytest_rag.cache import Cache
     from pytest_rag.config import Config
     from pytest_rag.costs.running import RunCosts
     from pytest_rag.plugin.accepting import RagBaseline
@@ -195,6 +198,16 @@ def rag_pipeline() -> Any:
 def rag_costs(pytestconfig: pytest.Config) -> RunCosts:
     """What this run has cost so far; under xdist, this worker's part of it."""
     return session_of(pytestconfig).costs
+
+
+@pytest.fixture
+def rag_cache(rag_config: Config) -> Iterator[Cache]:
+    """The cache that is configured; one in memory of the test's own where none is."""
+    from pytest_rag.cache import open_cache
+
+    name = "memory" if rag_config.cache == "off" else rag_config.cache
+    with closing(open_cache(name, rag_config.root)) as cache:
+        yield cache
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import pytest
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS, check, forbidden
-from pytest_rag.costs.budget import admitted
+from pytest_rag.costs.admission import admitted
+from pytest_rag.costs.purse import purse_of, settled
 from pytest_rag.costs.running import values_of
 from pytest_rag.errors import BudgetError, PipelineError, UsageError, message_of
 from pytest_rag.evalset import limits
@@ -24,6 +25,7 @@ from pytest_rag.pipelines.adapters import adapt
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.plugin.markers import budget_of
 from pytest_rag.redact import redact
+from pytest_rag.replay.ceiling import paid_by
 from pytest_rag.runner import timed_out
 from pytest_rag.types import Case, EvalSet, Limit
 
@@ -52,6 +54,7 @@ class _Asked:
     seen: Observation
     asked: list[Judged] = field(default_factory=list)
     judged: dict[tuple[str, str], Score] = field(default_factory=dict)
+    refused: BudgetError | None = None
 
     def billed(self) -> Observation:
         """Return what was seen with the calls of judges behind the pipeline's own."""
@@ -165,6 +168,7 @@ class Rag:
         kept = tuple(limit for limit in asked.case.checks if limit.metric not in names)
         asked.case = replace(asked.case, checks=(*kept, *given))
         verdicts = self._verdicts(asked)
+        _skip_refused(asked)
         _raise(asked, verdicts)
         return {verdict.limit.metric: verdict.value for verdict in verdicts}
 
@@ -176,7 +180,9 @@ class Rag:
         """
         asked = self._find(observation)
         limit = self._limits({metric: 0})[0]
-        return self._scores([(metrics.get(limit.metric), None)], asked)[metric].value
+        found = self._scores([(metrics.get(limit.metric), None)], asked)[metric].value
+        _skip_refused(asked)
+        return found
 
     # --- for the plugin ---
 
@@ -217,14 +223,22 @@ class Rag:
 
     def _result(self, job: Job, asked: _Asked) -> Result:
         scores = self._scores(job.metrics, asked)
-        return judge(job, asked.billed(), scores)
+        result = judge(job, asked.billed(), scores)
+        if asked.refused is None:
+            return result
+        error = {"type": "BudgetError", "message": str(asked.refused), "traceback": ""}
+        return replace(result, outcome="not_run", error=error)
 
     def _scores(self, wanted: Sequence[tuple[Metric, Any]], asked: _Asked) -> Mapping[str, Score]:
         """Compute metrics of an answer; a judge is asked only once for each."""
         new = [(m, a) for m, a in awaited(wanted) if (m.name, repr(a)) not in asked.judged]
         if new:
             runner = self._session.runner(self._config)
-            found = runner.loop.submit(runner.bench.judge(new, asked.case, asked.seen)).result()
+            pacer = None if self._pipeline is None else self._pipeline.pacer
+            with settled(runner.budget, self._config, pacer) as purse, paid_by(purse):
+                found = runner.loop.submit(runner.bench.judge(new, asked.case, asked.seen)).result()
+            if purse is not None:
+                asked.refused = asked.refused or purse.refused
             asked.asked.append(found)
             asked.judged |= {(m.name, repr(a)): found.scores[m.name] for m, a in new}
         known = {m.name: asked.judged[m.name, repr(a)] for m, a in awaited(wanted)}
@@ -247,8 +261,13 @@ class Rag:
         attempt = Attempt(case=case.id, repeat=job.repeat, timeout_s=case.timeout_s)
         hold = None
         try:
-            hold = self._admitted(job)
-            seen = self._ask(case, attempt)
+            pipeline = self._pipeline = self._pipeline or self._build()
+            hold = self._admitted(job, pipeline)
+            purse = purse_of(hold, self._config, pipeline.pacer)
+            with paid_by(purse):
+                seen = self._ask(pipeline, case, attempt)
+            if purse is not None:
+                purse.raise_refusal()
         except Exception as error:
             result = broken(job, error, self._config, attempt)
             self._broke.append(result)
@@ -261,14 +280,15 @@ class Rag:
         self._count(hold, [values_of(call) for call in seen.calls], seen.cost_usd, broke=False)
         return seen
 
-    def _admitted(self, job: Job) -> Reservation | None:
+    def _admitted(self, job: Job, pipeline: Pipeline) -> Reservation | None:
         """Set aside what the question may cost, where the run has a ceiling.
 
         Raises:
             BudgetError: if it could pass it.
         """
         runner = self._session.runner(self._config)
-        return runner.loop.submit(admitted(runner.budget, job.evalset)).result()
+        entry = admitted(runner.budget, job.evalset, by_call=pipeline.may_be_free)
+        return runner.loop.submit(entry).result()
 
     def _count(
         self,
@@ -282,11 +302,9 @@ class Rag:
         if hold is not None:
             hold.settle_case(calls, cost_usd=cost_usd, broke=broke)
 
-    def _ask(self, case: Case, attempt: Attempt) -> Observation:
+    def _ask(self, pipeline: Pipeline, case: Case, attempt: Attempt) -> Observation:
         loop = self._session.runner(self._config).loop
-        if self._pipeline is None:
-            self._pipeline = self._build()
-        future = loop.submit(ask(self._pipeline, case.query, case.filters, attempt))
+        future = loop.submit(ask(pipeline, case.query, case.filters, attempt))
         done, _ = wait([future], timeout=case.timeout_s)
         if not done:
             future.cancel()
@@ -330,6 +348,12 @@ class Rag:
 
 def _graded(relevant: Mapping[str, int] | Sequence[str]) -> dict[str, int]:
     return dict(relevant) if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1)
+
+
+def _skip_refused(asked: _Asked) -> None:
+    """Skip the test where a judge could have passed the run's ceiling."""
+    if asked.refused is not None:
+        pytest.skip(str(asked.refused))
 
 
 def _raise(asked: _Asked, verdicts: Iterable[CheckResult]) -> None:

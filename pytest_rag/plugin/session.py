@@ -12,7 +12,7 @@ import pytest
 from pytest_rag import config as configuration
 from pytest_rag.costs.running import RunCosts
 from pytest_rag.errors import ConfigError
-from pytest_rag.evaluation import stage_cache
+from pytest_rag.evaluation import paying, stage_cache
 from pytest_rag.plugin.accepting import ACCEPTED
 from pytest_rag.plugin.asking import RAG
 from pytest_rag.plugin.collect import CaseFailure, RagItem
@@ -25,13 +25,15 @@ from pytest_rag.replay import Deck
 from pytest_rag.report.junit import properties
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Sequence
+    from collections.abc import Callable, Generator, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pytest_rag.config import Config
     from pytest_rag.costs.budget import Budget
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
+    from pytest_rag.replay.pacing import Pacer
     from pytest_rag.runner import Runner
     from pytest_rag.types import EvalSet
 
@@ -57,6 +59,7 @@ class RagSession:
             _recording,
             lambda: (self.project.limits, self.project.retries),
             lambda: stage_cache(self.project),
+            self._paying if self.settings.max_cost and not self.settings.plan else None,
         )
         self._runs: dict[Path, EvalRun] = {}
         self._runner: Runner | None = None
@@ -104,6 +107,9 @@ class RagSession:
             limit, project = self.settings.max_cost or 0.0, self.project
             self._budget = join(shared, project) if shared else open_budget(limit, project)
         return self._budget
+
+    def _paying(self, pacer: Callable[[], Pacer]) -> AbstractContextManager[None]:
+        return paying(self.budget, self.project, pacer)
 
     def add(self, evalset: EvalSet) -> EvalSet:
         """Make a collected evalset known.

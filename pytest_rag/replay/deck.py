@@ -6,7 +6,7 @@ import functools
 import os
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from pytest_rag.replay.scope import Tape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
 
     from pytest_rag.replay.pacing import Pacer
     from pytest_rag.replay.scope import Source
@@ -37,6 +38,8 @@ class Deck:
         pacing: Returns limits of rate by model and how often a call is tried again; asked when
             the first evalset comes.
         cache: Makes, when it is first needed, what answers in live mode out of earlier runs.
+        paying: Opens what pays for calls while a pipeline is built, given what paces them; None
+            where the run has no ceiling.
 
     Attributes:
         paths: The file of every evalset that has a tape, by name.
@@ -48,11 +51,13 @@ class Deck:
         command: Callable[[str, str], str],
         pacing: Callable[[], Pacing],
         cache: Callable[[], Source | None] | None = None,
+        paying: Callable[[Callable[[], Pacer]], AbstractContextManager[object]] | None = None,
     ) -> None:
         self.mode = mode
         self._cache = None
         if mode in (None, "live") and cache is not None:
             self._cache = functools.cache(cache)
+        self._paying = paying
         self._command = command
         self._pacing = pacing
         self._pacer: Pacer | None = None
@@ -79,7 +84,7 @@ class Deck:
         """
         mode = self.mode or own
         known = None if mode != "live" or self._cache is None else self._cache()
-        if mode != "live" or known is not None or self._pacing()[0]:
+        if mode != "live" or known is not None or self._paying or self._pacing()[0]:
             self._hook()
         if mode != "live" or known is not None:
             self.paths[name] = path
@@ -90,14 +95,16 @@ class Deck:
 
     def _made(self, mode: Mode, name: str, path: Path, known: Source | None) -> Tape:
         where = cassette_path(path, name)
+        paying = nullcontext if self._paying is None else partial(self._paying, self._paced)
         if mode == "live":
-            return Tape(name=name, source=known or Passing(), pacer=self._paced)
+            source = known or Passing()
+            return Tape(name=name, source=source, pacer=self._paced, paying=paying)
         from pytest_rag.replay.sources import Player, Recorder
 
         if mode == "replay":
             self._refuse()
             return Tape(name=name, source=Player(where, partial(self._command, _shown(path))))
-        return Tape(name=name, source=Recorder(where, name), pacer=self._paced)
+        return Tape(name=name, source=Recorder(where, name), pacer=self._paced, paying=paying)
 
     def _paced(self) -> Pacer:
         """Return what paces every call of the session."""

@@ -25,7 +25,7 @@ def _own(original: Any, instance: Any) -> Any:
 
 
 def _turn(model: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Turn | None:
-    return turn_of(model, args[0] if args else next(iter(kwargs.values()), ""))
+    return turn_of(model, args, kwargs)
 
 
 # --- answers that come at once ---
@@ -40,7 +40,7 @@ def paced(original: Any) -> Any:
         if turn is None:
             return _own(original, self)(*args, **kwargs)
         said = _asked(turn, lambda: _own(original, self)(*args, **kwargs))
-        turn.succeeded(usage.of_response(said))
+        turn.succeeded(said)
         return said
 
     return entry
@@ -70,7 +70,7 @@ def apaced(original: Any) -> Any:
         if turn is None:
             return await _own(original, self)(*args, **kwargs)
         said = await _aasked(turn, lambda: _own(original, self)(*args, **kwargs))
-        turn.succeeded(usage.of_response(said))
+        turn.succeeded(said)
         return said
 
     return entry
@@ -191,7 +191,7 @@ async def _aflow(
 def _finish(turn: Turn, heard: _Heard) -> None:
     if heard.is_cut_short:
         raise turn.cut_short()
-    turn.succeeded(usage.of_response(heard.counted))
+    turn.succeeded(heard.counted, heard.last)
 
 
 class _Heard:
@@ -203,6 +203,7 @@ class _Heard:
         self.spoke = False
         self.ending = Ending()
         self.counted: Any = None
+        self.last: Any = None
 
     @property
     def is_cut_short(self) -> bool:
@@ -211,6 +212,7 @@ class _Heard:
 
     def add(self, piece: Any) -> list[Any]:
         """Take in a piece; return those to hand on now."""
+        self.last = piece
         raw = getattr(piece, "raw", None)
         if usage.of_response(piece).input_tokens is not None:
             self.counted = piece

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 from llama_index_instrumentation.span import active_span_id
 
 from pytest_rag.errors import BrokenAnswerError, PacingError
-from pytest_rag.replay import scope
+from pytest_rag.replay import ceiling, scope
 from pytest_rag.replay.aside import own_retries, set_aside
 from pytest_rag.replay.faults import Fault, backoff, fault_of
 from pytest_rag.replay.lanes import Lane
 from pytest_rag.replay.requests import model_name
+from pytest_rag.trace import usage
 from pytest_rag.trace.hub import HUB
 from pytest_rag.trace.marks import MARK, Mark
 from pytest_rag.types import RateLimit
@@ -28,9 +29,8 @@ from pytest_rag.types import RateLimit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from pytest_rag.replay.ceiling import Fare
     from pytest_rag.replay.lanes import Booking
-    from pytest_rag.replay.scope import Take
-    from pytest_rag.trace.usage import Usage
 
 __all__ = ["Pacer", "Turn", "turn_of"]
 
@@ -100,7 +100,7 @@ def _share(limit: RateLimit, processes: int) -> RateLimit:
     return RateLimit(**shared)
 
 
-def turn_of(model: Any, asked: Any) -> Turn | None:
+def turn_of(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Turn | None:
     """Return a call's turn, or None where it goes on as it is.
 
     That is the case outside of runs, for calls inside one that has its turn, and where models
@@ -108,14 +108,33 @@ def turn_of(model: Any, asked: Any) -> Turn | None:
 
     Args:
         model: LlamaIndex's object.
-        asked: Arguments of the call, whose length tells its tokens about.
+        args: Positional arguments of the call; what is asked, the first of them or of the others,
+            tells its tokens about.
+        options: Keyword arguments of the call.
+
+    Raises:
+        BudgetError: if the run has a ceiling and the call no price.
     """
-    take = scope.current()
-    if take is None or _inside.get() or getattr(type(model), "rag_record", True) is False:
+    if _inside.get() or getattr(type(model), "rag_record", True) is False:
         return None
-    if take.tape.pacer is None:
+    purse = ceiling.current()
+    take = scope.current() if purse is None else scope.own()
+    paces = None if take is None else take.tape.pacer
+    if paces is None and purse is None:
         return None
-    return Turn(pacer=take.tape.pacer(), model=model, take=take, tokens=_expected(model, asked))
+    if paces is None and purse is not None:
+        paces = purse.pacer
+    pacer = _UNLIMITED if paces is None else paces()
+    asked = args[0] if args else next(iter(options.values()), "")
+    return Turn(
+        pacer=pacer,
+        model=model,
+        deadline=math.inf if take is None else take.deadline,
+        tokens=_expected(model, asked),
+        fare=None
+        if purse is None
+        else ceiling.fare_of(purse, model, (args, options), alone=pacer.leaves_retries),
+    )
 
 
 def _expected(model: Any, asked: Any) -> int:
@@ -138,14 +157,16 @@ class Turn:
     Attributes:
         pacer: Of the session.
         model: LlamaIndex's object.
-        take: The run it belongs to.
+        deadline: When its case is given up, on the performance counter.
         tokens: It is expected to use.
+        fare: Who pays for it; None where there is no ceiling, or it is free.
     """
 
     pacer: Pacer
     model: Any
-    take: Take
+    deadline: float
     tokens: int
+    fare: Fare | None = None
     name: str = ""
     _lane: Lane = field(init=False)
     _mark: Mark = field(init=False)
@@ -166,14 +187,24 @@ class Turn:
     # --- waiting ---
 
     def wait(self) -> None:
-        """Wait for a slot, the limits and the back-off, in this thread.
+        """Wait for money, a slot, the limits and the back-off, in this thread.
 
         Raises:
             PacingError: if that takes longer than the case may.
+            BudgetError: if the call could pass the ceiling.
         """
         start = time.perf_counter()
+        if self.fare is not None:
+            ceiling.pay(self.fare, self.deadline)
+        try:
+            self._wait(start)
+        except BaseException:
+            self._pay_nothing()
+            raise
+
+    def _wait(self, start: float) -> None:
         place = self._lane.enter()
-        if not place.done() and _on_a_loop() and place.cancel():
+        if not place.done() and ceiling.is_on_a_loop() and place.cancel():
             self._lane.force()  # the loop that would free a slot is the one that would wait
         else:
             try:
@@ -190,8 +221,18 @@ class Turn:
 
         Raises:
             PacingError: if that takes longer than the case may.
+            BudgetError: if the call could pass the ceiling.
         """
         start = time.perf_counter()
+        try:
+            if self.fare is not None:
+                await ceiling.apay(self.fare, self.deadline)
+            await self._await(start)
+        except BaseException:
+            self._pay_nothing()
+            raise
+
+    async def _await(self, start: float) -> None:
         place = self._lane.enter()
         if not place.done():
             try:
@@ -201,28 +242,28 @@ class Turn:
                     raise self._too_late(None) from None
             except BaseException:
                 self._entered = not place.cancelled()
-                self.end()
+                self._release()
                 raise
         self._entered = True
         try:
             await asyncio.sleep(self._booked())
         except BaseException:
-            self.end()
+            self._release()
             raise
         self._waited(start)
 
     def _left(self) -> float | None:
-        left = self.take.deadline - time.perf_counter()
+        left = self.deadline - time.perf_counter()
         return None if left == math.inf else max(0.0, left)
 
     def _booked(self) -> float:
         """Return how long to wait until the call may start."""
         now = time.perf_counter()
-        latest = min(self.take.deadline, now + max(_PATIENCE_S, self._left() or 0.0))
+        latest = min(self.deadline, now + max(_PATIENCE_S, self._left() or 0.0))
         due = now + self._delay_s
         self._booking = self._lane.book(self.tokens, due, latest)
         if self._booking is None:
-            self.end()
+            self._release()
             raise self._too_late(None)
         return max(0.0, self._booking.at - now)
 
@@ -265,6 +306,8 @@ class Turn:
         fault = fault_of(error)
         now = time.perf_counter()
         HUB.broke(self._mark, paid=fault.paid)
+        if self.fare is not None:
+            self.fare.end(paid=fault.paid or spoke)
         if fault.refused:
             self._lane.refused(self._began, now, fault.after_s)
         if self._booking is not None and not fault.paid:
@@ -292,13 +335,23 @@ class Turn:
         if self._attempts > self.pacer.retries(self.model):
             times = "once" if self._attempts == 1 else f"{self._attempts} times"
             return f"Asked {times} within {now - self._first:.1f} s"
-        if now + delay > self.take.deadline or delay > _PATIENCE_S:
+        if now + delay > self.deadline or delay > _PATIENCE_S:
             whose = "that the provider asks for " if fault.after_s is not None else ""
             return f"The wait of {delay:g} s {whose}is longer than the case's timeout_s leaves"
         return None
 
-    def succeeded(self, tokens: Usage) -> None:
-        """Note that an answer came in whole."""
+    def succeeded(self, said: Any, last: Any = None) -> None:
+        """Note that an answer came in whole.
+
+        Args:
+            said: The response, or the piece of it in which the provider told its tokens.
+            last: The last piece of a stream.
+        """
+        tokens = usage.of_response(said)
+        if self.fare is not None:
+            counted = tokens.output_tokens is not None
+            most = 0 if counted else ceiling.said_tokens(self.name, last or said)
+            self.fare.settle(tokens, most)
         used = (tokens.input_tokens or 0) + (tokens.output_tokens or 0)
         if self._booking is not None and used:
             self._booking.tokens = used
@@ -314,7 +367,16 @@ class Turn:
         )
 
     def end(self) -> None:
-        """Make room for others; may be called again."""
+        """Make room for others; what is still open has to be paid for. May be called again."""
+        if self.fare is not None:
+            self.fare.end(paid=True)
+        self._release()
+
+    def _pay_nothing(self) -> None:
+        if self.fare is not None:
+            self.fare.end(paid=False)
+
+    def _release(self) -> None:
         self._leave()
         self._own.close()
 
@@ -325,11 +387,4 @@ class Turn:
 
 
 _NOTHING_S = 0.0005
-
-
-def _on_a_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
+_UNLIMITED = Pacer({})

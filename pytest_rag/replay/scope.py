@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -31,6 +31,7 @@ __all__ = [
     "current",
     "is_inside_call",
     "listening",
+    "own",
     "recorded",
     "taking",
 ]
@@ -79,17 +80,20 @@ class Tape:
         name: Of the evalset.
         source: Who answers.
         pacer: Returns what says when models may be asked; None where none is.
+        paying: Opens what pays for calls while a pipeline is built.
     """
 
     name: str
     source: Source
     pacer: Callable[[], Pacer] | None = None
+    paying: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @contextmanager
     def building(self) -> Iterator[None]:
         """Let calls made inside belong to no case: the pipeline is being built."""
         with (
             filled_in() if self.source.strict else nullcontext(),
+            self.paying(),
             _running(Take(tape=self)) as take,
         ):
             yield
@@ -167,6 +171,11 @@ def current() -> Take | None:
         return active[0]
     tapes = {id(take.tape): take.tape for take in active}
     return Take(tape=next(iter(tapes.values()))) if len(tapes) == 1 else None
+
+
+def own() -> Take | None:
+    """Return the run that a call made in this very context belongs to, or None."""
+    return _current.get()
 
 
 def recorded() -> Take | None:

@@ -28,6 +28,11 @@ class NestedTrace(Trace):
         self._around = around
         HUB.open(self, adopts=False)
 
+    @property
+    def is_seen_by_others(self) -> bool:
+        """Whether a trace around this one sees the same."""
+        return self._around is not None
+
     def inside(self) -> AbstractContextManager[None]:
         """Let spans opened inside belong to this trace, also when they end later."""
         return HUB.inside(self)

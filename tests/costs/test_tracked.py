@@ -13,6 +13,7 @@ from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from llama_parts import ChatLLM, FixedRetriever, index, observe
 
 import pytest_rag
+from pytest_rag import CachedQueryEngine, config
 from pytest_rag.costs.ledger import Ledger
 from pytest_rag.costs.spending import spending
 from pytest_rag.costs.writer import Writer
@@ -198,3 +199,31 @@ def test_what_cannot_be_asked(target, said):
     """A class, and an object without any such method."""
     with pytest.raises(UsageError, match=said):
         track(target)
+
+
+def test_a_cached_engine_writes_what_it_computes(llm, project):
+    """A hit is no call; whoever has `to_ledger` already, or wants none, has nothing twice."""
+    engine = index().as_query_engine(llm=llm)
+    prices = config.load(project).prices
+    with CachedQueryEngine(engine, prices=prices, name="cached") as cached:
+        for _ in range(2):
+            assert cached.query("leave?").response == "Five days."
+    told = to_ledger("told")
+    for given in ({"on_call": told}, {"ledger": False}):
+        with CachedQueryEngine(engine, prices=prices, name="other", **given) as cached:
+            cached.query("leave?")
+    assert spent(project) == {"cached": (1, COST), "told": (1, COST)}
+
+
+def test_a_cached_engine_inside_a_run_or_a_tracked_one_is_counted_once(llm, project):
+    """The run's own ledger has its calls, and `track` those of what it tracks."""
+    prices = config.load(project).prices
+    cached = CachedQueryEngine(index().as_query_engine(llm=llm), prices=prices, name="cached")
+    assert len(observe(cached, "leave?", prices=prices).calls) == 2
+    told = CachedQueryEngine(
+        index().as_query_engine(llm=llm), prices=prices, on_call=to_ledger("told")
+    )
+    observe(told, "leave?", prices=prices)
+    assert not (project / ".pytest_rag" / "ledger.sqlite").exists()
+    track(cached, name="tracked").query("parking?")
+    assert spent(project) == {"tracked": (1, COST)}

@@ -319,3 +319,23 @@ def test_a_missing_key_is_not_green(run_rag, monkeypatch):
     result.assert_outcomes(skipped=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*nothing was measured*"])
+
+
+def test_the_configured_cache_as_a_fixture(run_rag):
+    """What is configured, or one in memory that lives as long as the test."""
+    test = """
+        from pytest_rag.cache import key_of
+
+        def test_it(rag_cache):
+            key = key_of("mine", of="a thing")
+            assert rag_cache.get(key) is None
+            rag_cache.put(key, b"five")
+            assert rag_cache.get(key) == b"five"
+
+        def test_another(rag_cache):
+            assert type(rag_cache).__name__ == "KIND"
+    """
+    memory = run_rag({"test_a.py": test.replace("KIND", "MemoryCache")})
+    memory.assert_outcomes(passed=2)
+    sqlite = run_rag({"test_a.py": test.replace("KIND", "SQLiteCache")}, "--rag-cache=sqlite")
+    sqlite.assert_outcomes(passed=2)
