@@ -62,13 +62,17 @@ class Hub:
             if adopts:
                 self._adopting.add(trace)
 
-    def close(self, trace: Trace) -> None:
-        """Forget a trace and its spans."""
+    def close(self, trace: Trace, heir: Trace | None = None) -> None:
+        """Forget a trace; its spans are the heir's from now on, if that is open."""
         with self._lock:
             self._active.discard(trace)
             self._adopting.discard(trace)
         for span_id in trace.span_ids():
-            if self._owner.get(span_id) is trace:
+            if self._owner.get(span_id) is not trace:
+                continue
+            if heir is not None and heir in self._active:
+                self._owner[span_id] = heir
+            else:
                 del self._owner[span_id]
 
     def current(self) -> Trace | None:

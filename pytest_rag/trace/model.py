@@ -4,94 +4,28 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import TraceError
-from pytest_rag.trace import tokens, usage
+from pytest_rag.trace import usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
-from pytest_rag.trace.intervals import Interval, length, replaced, subtract
+from pytest_rag.trace.intervals import Interval, length, subtract
 from pytest_rag.trace.marks import MARK, Mark
-from pytest_rag.trace.waits import Waits, without
-from pytest_rag.types import STAGES, Call, Stage, Timing
+from pytest_rag.trace.restored import Restored
+from pytest_rag.trace.spans import EndedCall, OpenCall, Span
+from pytest_rag.trace.timing import Timeline
+from pytest_rag.trace.waits import Waits
+from pytest_rag.types import Call, Stage, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_rag.trace.parts import Part
+
 __all__ = ["Trace", "utc_now"]
-
-
-@dataclass(slots=True, eq=False)
-class _Span:
-    parent: _Span | None
-    stage: Stage | None
-    start: float
-    clock: object
-    cpu_start: float
-    end: float | None = None
-    cpu: float = 0.0
-    children: list[_Span] = field(default_factory=list)
-    call: _OpenCall | None = None
-    given: Sequence[Any] = ()
-    remembers: bool = False
-
-    def inside_call(self) -> bool:
-        """Tell whether a span around this one is already counted as a call."""
-        return any(span.call is not None for span in self._above())
-
-    def open_call(self) -> _OpenCall | None:
-        """Return the call that is open on this span or around it."""
-        return next((s.call for s in (self, *self._above()) if s.call is not None), None)
-
-    def inside(self, *stages: Stage | None) -> bool:
-        """Tell whether a span around this one belongs to one of some stages."""
-        return any(span.stage in stages for span in self._above())
-
-    def within(self, other: object) -> bool:
-        """Tell whether this span is another, or inside it."""
-        return self is other or any(span is other for span in self._above())
-
-    def stages(self) -> Iterator[Stage]:
-        """Yield the stages of this span and those around it, from the inside out."""
-        yield from (s.stage for s in (self, *self._above()) if s.stage is not None)
-
-    def _above(self) -> Iterator[_Span]:
-        above = self.parent
-        while above is not None:
-            yield above
-            above = above.parent
-
-
-@dataclass(slots=True, eq=False)
-class _OpenCall:
-    stage: Stage
-    model: str
-    start: float
-    mark: Mark | None
-    asked: Any = None
-
-
-@dataclass(slots=True, eq=False)
-class _EndedCall:
-    """A call, and what its tokens can be counted from where the provider did not say."""
-
-    call: Call
-    span: _Span
-    interval: Interval
-    mark: Mark | None
-    texts: Sequence[str] = ()
-    asked: Any = None
-    response: Any = None
-
-    def told(self) -> Call:
-        """Return the call with its tokens, and what its mark knows."""
-        call, mark = _counted(self), self.mark
-        if mark is None:
-            return call
-        known = call.latency_ms if mark.latency_ms is None else mark.latency_ms
-        return replace(call, origin=mark.origin, latency_ms=known)
 
 
 class Trace:
@@ -99,14 +33,17 @@ class Trace:
 
     Attributes:
         found: What retrievers and postprocessors returned.
+        roots: How many spans had none around them.
     """
 
     def __init__(self) -> None:
         self.found = Found()
-        self._calls: list[_EndedCall] = []
+        self._calls: list[EndedCall] = []
         self._waits = Waits()
         self._error: BaseException | None = None
-        self._spans: dict[str, _Span] = {}
+        self._restored: list[Restored] = []
+        self._spans: dict[str, Span] = {}
+        self.roots = 0
         self._start = time.perf_counter()
         self._end: float | None = None
 
@@ -158,9 +95,10 @@ class Trace:
             given: The nodes handed to a postprocessor.
             remembers: True where the component has a memory of its own for answers.
         """
+        self.roots += parent_id is None
         parent = self._spans.get(parent_id) if parent_id is not None else None
         clock, cpu = cpu_clock()
-        span = _Span(
+        span = Span(
             parent=parent,
             stage=stage,
             start=time.perf_counter(),
@@ -205,7 +143,7 @@ class Trace:
         span = self._span(span_id)
         if not span.inside_call():
             mark = MARK.get() if stage == "llm" else None
-            span.call = _OpenCall(stage, model, time.perf_counter(), mark)
+            span.call = OpenCall(stage, model, time.perf_counter(), mark)
 
     def mark_call(self, span_id: str, mark: Mark) -> None:
         """Note who answered the call that is open on a span, or a further part of it."""
@@ -250,10 +188,20 @@ class Trace:
             latency_ms=(now - opened.start) * 1000,
             ended=utc_now(),
         )
-        ended = _EndedCall(call, span, (opened.start, now), opened.mark)
+        ended = EndedCall(call, span, (opened.start, now), opened.mark)
         if texts or told.input_tokens is None or told.output_tokens is None:
             ended.texts, ended.asked, ended.response = texts, opened.asked, response
         self._calls.append(ended)
+
+    def restore(self, span_id: str, part: Part) -> None:
+        """Let a span, which is open, stand for a part of an earlier run."""
+        span = self._span(span_id)
+        self._restored.append(Restored(span, part))
+        now = time.perf_counter()
+        for call in part.from_cache():
+            mark = Mark(origin="cache", latency_ms=call.latency_ms, recorded=True)
+            told = replace(call, ended=utc_now())
+            self._calls.append(EndedCall(told, span, (now, now), mark, restored=True))
 
     def wait(self, span_id: str | None, interval: Interval) -> None:
         """Note that a call waited for a slot, a limit or a back-off: that is no service time."""
@@ -267,7 +215,7 @@ class Trace:
             else:
                 self._calls.remove(ended)
 
-    def _told(self, ended: _EndedCall) -> Call:
+    def _told(self, ended: EndedCall) -> Call:
         """Return a call without the time it waited."""
         told = ended.told()
         if ended.mark is not None and ended.mark.latency_ms is not None:
@@ -280,7 +228,7 @@ class Trace:
         calls = [(ended.interval, self._waits.inside(ended.span)) for ended in self._calls]
         return self._waits.unserved(part for whole, own in calls for part in subtract(whole, own))
 
-    def _span(self, span_id: str | None) -> _Span:
+    def _span(self, span_id: str | None) -> Span:
         if span_id is None or span_id not in self._spans:
             raise TraceError("An event of a model's call belongs to no span.")
         return self._spans[span_id]
@@ -325,75 +273,11 @@ class Trace:
         was live, in its stages and in the whole.
         """
         end = self._end if self._end is not None else time.perf_counter()
-        spans = [span for span in self._spans.values() if span.stage is not None]
-        inclusive: dict[str, list[Interval]] = {}
-        own: dict[str, list[Interval]] = {}
-        cpu: dict[str, float] = {}
-        for span in spans:
-            stage = str(span.stage)
-            whole = (span.start, span.end if span.end is not None else end)
-            inclusive.setdefault(stage, []).append(whole)
-            inner = [(c.start, c.end or end) for c in _staged_below(span)]
-            own.setdefault(stage, []).extend(subtract(whole, inner))
-            cpu[stage] = cpu.get(stage, 0.0) + _own_cpu(span)
-        calls = list(self._calls)
-        for call in calls:  # a stream goes on after its span has closed
-            if call.call.stage == "llm":
-                inclusive.setdefault("llm", []).append(call.interval)
-                own.setdefault("llm", []).append(call.interval)
-        answered = [call for call in calls if call.mark is not None and call.mark.recorded]
-        within = {s: [c for c in answered if s in c.span.stages()] for s in STAGES}
-        nearest = {s: [c for c in answered if s == next(c.span.stages(), None)] for s in STAGES}
-        held = self._held()
-        if held:
-            inclusive, own = without(inclusive, held), without(own, held)
-        return Timing(
-            latency_ms=_ms(subtract((self._start, end), held), answered),
-            wait_ms=wait_ms + length(held) * 1000,
-            stages_ms={s: _ms(inclusive[s], within[s]) for s in STAGES if s in inclusive},
-            self_ms={s: _ms(own[s], nearest[s]) for s in STAGES if s in own},
-            cpu_ms={s: max(0.0, cpu[s]) * 1000 for s in STAGES if s in cpu},
-        )
-
-
-def _ms(intervals: Sequence[Interval], answered: Sequence[_EndedCall]) -> float:
-    """Return the milliseconds of a union, those of calls answered from a record replaced."""
-    calls = [(call.interval, call.told().latency_ms / 1000) for call in answered]
-    return replaced(intervals, calls) * 1000
+        calls = [call for call in self._calls if not call.restored]
+        timeline = Timeline((self._start, end), list(self._spans.values()), calls)
+        return timeline.timing(list(self._restored), self._held(), wait_ms)
 
 
 def utc_now() -> str:
     """Return the time of day as records write it: UTC, ISO 8601 with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def _counted(ended: _EndedCall) -> Call:
-    """Return a call with its tokens, counted here where they were not told and can be."""
-    call = ended.call
-    if ended.texts:
-        embedded = tokens.of_texts(call.model, ended.texts)
-        return call if embedded is None else replace(call, input_tokens=embedded, estimated=True)
-    if ended.response is None or call.stage != "llm":
-        return call
-    given, said = call.input_tokens, call.output_tokens
-    if given is None:
-        given = tokens.of_prompt(call.model, ended.asked)
-    if said is None:
-        said = tokens.of_answer(call.model, ended.response)
-    if (given, said) == (call.input_tokens, call.output_tokens):
-        return call
-    return replace(call, input_tokens=given, output_tokens=said, estimated=True)
-
-
-def _staged_below(span: _Span) -> Iterator[_Span]:
-    """Yield the nearest spans below that belong to a stage."""
-    for child in span.children:
-        if child.stage is not None:
-            yield child
-        else:
-            yield from _staged_below(child)
-
-
-def _own_cpu(span: _Span) -> float:
-    """Return a span's processor seconds without those of stages inside it on the same clock."""
-    return span.cpu - sum(c.cpu for c in _staged_below(span) if c.clock == span.clock)

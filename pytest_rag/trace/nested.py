@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
+    from pytest_rag.trace.intervals import Interval
     from pytest_rag.trace.marks import Mark
+    from pytest_rag.trace.parts import Part
     from pytest_rag.types import Stage
 
 __all__ = ["NestedTrace"]
@@ -26,6 +28,7 @@ class NestedTrace(Trace):
     def __init__(self, around: Trace | None) -> None:
         super().__init__()
         self._around = around
+        self._others = 0 if around is None else around.roots
         HUB.open(self, adopts=False)
 
     @property
@@ -38,9 +41,14 @@ class NestedTrace(Trace):
         return HUB.inside(self)
 
     def close(self) -> None:
-        """Stop the clock and see nothing more."""
+        """Stop the clock and see nothing more; what is still open goes on around it."""
         self.end()
-        HUB.close(self)
+        HUB.close(self, heir=self._around)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing was opened meanwhile that may belong here and was not seen."""
+        return self._around is None or self._around.roots - self._others == self.roots
 
     def spoil(self, error: Exception) -> None:
         """Refuse this trace and the one around it."""
@@ -85,6 +93,18 @@ class NestedTrace(Trace):
         super().end_call(span_id, response, texts)
         if self._around is not None:
             self._around.end_call(span_id, response, texts)
+
+    def restore(self, span_id: str, part: Part) -> None:
+        """Let a span stand for a part of an earlier run."""
+        super().restore(span_id, part)
+        if self._around is not None:
+            self._around.restore(span_id, part)
+
+    def wait(self, span_id: str | None, interval: Interval) -> None:
+        """Note that a call waited."""
+        super().wait(span_id, interval)
+        if self._around is not None:
+            self._around.wait(span_id, interval)
 
     def note_prompt(self, span_id: str | None, asked: Any) -> None:
         """Note what a model was asked."""
