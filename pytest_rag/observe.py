@@ -89,7 +89,14 @@ async def ask(
     try:
         with (
             trace(expect_spans=pipeline.traced) as seen,
-            taking(pipeline.tape, attempt.case, attempt.repeat, seen, timeout_s=attempt.timeout_s),
+            taking(
+                pipeline.tape,
+                attempt.case,
+                attempt.repeat,
+                seen,
+                timeout_s=attempt.timeout_s,
+                corpus=pipeline.corpus or pipeline.fingerprint,
+            ),
         ):
             attempt.begin(seen)
             if pipeline.is_async:

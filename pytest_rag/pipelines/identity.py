@@ -12,7 +12,7 @@ from pytest_rag.cache import Key
 from pytest_rag.errors import ConfigError
 from pytest_rag.pipelines.survey import Survey, digest, survey
 
-__all__ = ["Fingerprint", "Identity"]
+__all__ = ["Fingerprint", "Identity", "Reading", "corpus_of", "ends_of", "filters_of"]
 
 Fingerprint = str | Callable[[], str]
 
@@ -49,12 +49,12 @@ class Identity:
         self._name = name
         self._told = fingerprint if fingerprint is not None else _own_fingerprint(engine)
         self._seen = survey(engine)
-        self._config = digest([name or self._seen.config, _filters(engine, 0)])
+        self._config = digest([name or self._seen.config, filters_of(engine)])
         self._probe: Any = None
         self._namespace = ""
         self._superseded: list[str] = []
-        self._corpus = _Reading(self._read_corpus)
-        self._prompts = _Reading(lambda: survey(engine.get_prompts()).config)
+        self._corpus = Reading(self._read_corpus)
+        self._prompts = Reading(lambda: survey(engine.get_prompts()).config)
 
     def warn_if_unknown(self) -> None:
         """Say in the log if nothing tells a new corpus from the old one."""
@@ -72,7 +72,7 @@ class Identity:
 
     def namespace(self) -> str:
         """Return the namespace of answers that are right for the engine as it is now."""
-        probe = _probe(self._seen)
+        probe = ends_of(self._seen)
         changed = probe != self._probe
         self._probe = probe
         read = [part.read(now=changed) for part in (self._corpus, self._prompts)]
@@ -88,7 +88,7 @@ class Identity:
     def refresh(self) -> None:
         """Look through the engine anew at the next question."""
         self._seen = survey(self.engine)
-        self._config = digest([self._name or self._seen.config, _filters(self.engine, 0)])
+        self._config = digest([self._name or self._seen.config, filters_of(self.engine)])
         self._probe = None
 
     def _name_anew(self) -> None:
@@ -103,10 +103,10 @@ class Identity:
 
     def _read_corpus(self) -> str | None:
         told = self._told() if callable(self._told) else self._told
-        return _corpus(self._seen) if told is None else told
+        return corpus_of(self._seen) if told is None else told
 
 
-class _Reading:
+class Reading:
     """Something that is read again, for no more than a fiftieth of the time."""
 
     def __init__(self, source: Callable[[], Any]) -> None:
@@ -135,7 +135,7 @@ def _own_fingerprint(engine: Any) -> str | None:
 _HOLDS = ("_retriever", "retriever", "_vector_retriever", "_query_engine", "query_engine")
 
 
-def _filters(component: Any, depth: int) -> Any:
+def filters_of(component: Any, depth: int = 0) -> Any:
     """Return the metadata filters in an engine's retrievers as JSON."""
     held = getattr(component, "__dict__", {})
     inner = [held[name] for name in _HOLDS if held.get(name) is not None]
@@ -143,13 +143,13 @@ def _filters(component: Any, depth: int) -> Any:
         several = held.get(name) or ()
         inner += several.values() if isinstance(several, Mapping) else several
     own = survey(held.get("_filters")).config
-    return [own, *(_filters(part, depth + 1) for part in inner)] if depth < 10 else [own]
+    return [own, *(filters_of(part, depth + 1) for part in inner)] if depth < 10 else [own]
 
 
 # --- the corpus -------------------------------------------------------------------------------
 
 
-def _probe(seen: Survey) -> Any:
+def ends_of(seen: Survey) -> Any:
     """Return what changes when nodes come to an index or go; reads nothing but two of its ends."""
     return [_ends(_ids(index)) for index in seen.indexes]
 
@@ -171,7 +171,7 @@ def _ids(index: Any) -> Any:
     return None
 
 
-def _corpus(seen: Survey) -> str | None:
+def corpus_of(seen: Survey) -> str | None:
     """Return a digest of every node's text and metadata; None where there is none to be seen."""
     made = hashlib.sha256()
     for index in seen.indexes:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.cache import Key, key_of
 from pytest_rag.cache.envelope import CorruptEntryError, pack, unpack
+from pytest_rag.pipelines.kept import KeptStages
 from pytest_rag.pipelines.survey import digest, survey
 from pytest_rag.redact import redact
 from pytest_rag.replay.answers import Answer
@@ -36,6 +37,7 @@ class StageCache:
 
     Attributes:
         untold: Classes of models whose configuration cannot be told, so that they are asked.
+        stages: What retrievers, postprocessors and synthesizers returned in earlier runs.
     """
 
     origin: Origin = "cache"
@@ -44,6 +46,7 @@ class StageCache:
 
     def __init__(self, cache: Cache) -> None:
         self.untold: set[str] = set()
+        self.stages = KeptStages(cache)
         self._cache = cache
         self._told: dict[int, tuple[Any, str | None]] = {}
 

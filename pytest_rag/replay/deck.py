@@ -167,9 +167,10 @@ class Deck:
         """Return what the cache has to say at the end of a run."""
         known = None if self._cache is None or not self._tapes else self._cache()
         untold = sorted(getattr(known, "untold", ()))
+        stages = getattr(getattr(known, "stages", None), "untold", {})
         return [
-            f"not cached: the calls of {name}, whose configuration cannot be told"
-            for name in untold
+            *(f"not cached: the calls of {n}, whose configuration cannot be told" for n in untold),
+            *(f"not cached: what {name} returns, {stages[name]}" for name in sorted(stages)),
         ]
 
     def let_go(self) -> None:

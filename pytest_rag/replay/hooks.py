@@ -15,6 +15,7 @@ from llama_index.core.rate_limiter import BaseRateLimiter
 
 from pytest_rag.replay import endings
 from pytest_rag.replay.entries import EMBEDDING, LIMITER, LLM, STRUCTURED
+from pytest_rag.replay.stages import STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ _BASES: tuple[tuple[type, dict[str, Callable[[Any], Any]]], ...] = (
     (BaseLLM, STRUCTURED),
     (BaseEmbedding, EMBEDDING),
     (BaseRateLimiter, LIMITER),
+    *STAGES,
 )
 
 

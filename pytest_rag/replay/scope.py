@@ -110,6 +110,8 @@ class Take:
         repeat: 0 for the first run of the case.
         failure: The first call that could not be answered.
         deadline: When the run is given up, on the performance counter.
+        corpus: What tells the pipeline's documents from others, where it says so itself.
+        judge: The metric whose judge asks; empty where the pipeline does.
         refused: The first connection that was refused, as a sentence.
     """
 
@@ -117,6 +119,8 @@ class Take:
     case: str = ""
     repeat: int = 0
     deadline: float = math.inf
+    corpus: str | None = None
+    judge: str = ""
     failure: CassetteError | None = None
     refused: str | None = None
     _seen: Counter[str] = field(default_factory=Counter)
@@ -203,11 +207,14 @@ def calling() -> Iterator[None]:
 def listening() -> Iterator[list[str]]:
     """Yield a list that will hold the keys of the calls made inside."""
     heard: list[str] = []
+    around = _heard.get()
     token = _heard.set(heard)
     try:
         yield heard
     finally:
         _heard.reset(token)
+        if around is not None:
+            around += heard
 
 
 @contextmanager
@@ -226,7 +233,14 @@ def _running(take: Take) -> Iterator[Take]:
 
 @contextmanager
 def taking(
-    tape: Tape | None, case: str, repeat: int, seen: Trace, *, timeout_s: float = math.inf
+    tape: Tape | None,
+    case: str,
+    repeat: int,
+    seen: Trace,
+    *,
+    timeout_s: float = math.inf,
+    corpus: str | None = None,
+    judge: str = "",
 ) -> Iterator[None]:
     """Let calls made inside belong to a run of a case.
 
@@ -236,6 +250,8 @@ def taking(
         repeat: 0 for the first run.
         seen: The trace of the run.
         timeout_s: After which it is given up.
+        corpus: What tells the pipeline's documents from others, where it says so itself.
+        judge: The metric whose judge asks, or empty.
 
     Raises:
         CassetteError: at the end, if a call could not be answered, or went past the tape where
@@ -245,7 +261,7 @@ def taking(
         yield
         return
     deadline = time.perf_counter() + timeout_s
-    take = Take(tape=tape, case=case, repeat=repeat, deadline=deadline)
+    take = Take(tape=tape, case=case, repeat=repeat, deadline=deadline, corpus=corpus, judge=judge)
     whole = False
     try:
         with _running(take):

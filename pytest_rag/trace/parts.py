@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_rag.types import Call, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Part"]
 
@@ -42,7 +44,9 @@ class Part:
             TypeError: if a call has a field that calls have not.
         """
         times = told["timing"]
-        by_stage = {name: {str(k): float(v) for k, v in times[name].items()} for name in _FIGURES}
+        by_stage: dict[str, Any] = {
+            name: {str(k): float(v) for k, v in times[name].items()} for name in _FIGURES
+        }
         timing = Timing(latency_ms=float(times["latency_ms"]), **by_stage)
         return cls(timing=timing, calls=tuple(Call(**call) for call in told["calls"]))
 

@@ -48,9 +48,9 @@ class Restored:
         The stages around it have the whole part in them, and in their own time nothing of it.
         """
         timing = self.part.timing
-        around = set(self.span.stages())
-        for stage in around:
-            inclusive[1][stage].append((self.interval, timing.latency_ms))
+        around: set[str] = set(self.span.stages())
+        for outer in around:
+            inclusive[1][outer].append((self.interval, timing.latency_ms))
         for stage, ms in timing.stages_ms.items():
             if stage not in around:
                 _put(inclusive, stage, (self.interval, ms))

@@ -45,7 +45,7 @@ class Timeline:
                 own.setdefault("llm", []).append(call.interval)
         answered = [call for call in self.calls if call.mark is not None and call.mark.recorded]
         times = [(call.interval, call.told().latency_ms) for call in answered]
-        within = _by(answered, times, lambda call, s: s in call.span.stages())
+        within = _by(answered, times, lambda call, s: any(s == each for each in call.span.stages()))
         nearest = _by(answered, times, lambda call, s: s == next(call.span.stages(), None))
         for again in restored:
             again.add_to((inclusive, within), (own, nearest), cpu)
