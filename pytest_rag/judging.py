@@ -21,15 +21,18 @@ from pytest_rag.errors import ConfigError, MissingKeyError, message_of
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines.awaiting import is_natively_async
 from pytest_rag.pipelines.factory import key_missing, load_object
+from pytest_rag.replay import scope
 from pytest_rag.trace import Trace, trace, untraced
 from pytest_rag.types import Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pytest_rag.config import Config, JudgeSettings
     from pytest_rag.metrics.awaited import AsyncMetric
+    from pytest_rag.replay import Tape
     from pytest_rag.types import Call, Case, Metric, Observation
 
 __all__ = ["Bench", "Judged", "Models", "awaited", "unready"]
@@ -184,6 +187,9 @@ def _key(named: OpenAICompatible) -> str:
     if named.api_key_env is None:
         return "none"
     key = os.environ.get(named.api_key_env)
+    take = scope.current()
+    if not key and take is not None and take.tape.source.strict:
+        return "none"
     if not key:
         raise MissingKeyError(f"{named.api_key_env} is not set")
     return key
@@ -233,11 +239,26 @@ class Bench:
         self._models: Models | None = None
 
     async def judge(
-        self, metrics: Sequence[tuple[AsyncMetric, Any]], case: Case, seen: Observation
+        self,
+        metrics: Sequence[tuple[AsyncMetric, Any]],
+        case: Case,
+        seen: Observation,
+        *,
+        tape: Tape | None = None,
+        repeat: int = 0,
     ) -> Judged:
-        """Compute metrics of one run at the same time; none of them raises."""
+        """Compute metrics of one run at the same time; none of them raises.
+
+        Args:
+            metrics: Each with its argument.
+            case: That was run.
+            seen: What it showed.
+            tape: The way of the evalset to its models, which the judges go too.
+            repeat: 0 for the first run of the case.
+        """
         models = self._models_here()
-        scoring = (self._score(metric, arg, case, seen, models) for metric, arg in metrics)
+        taken = partial(self._taken, tape, case.id, repeat)
+        scoring = (self._score(metric, arg, case, seen, models, taken) for metric, arg in metrics)
         found = await asyncio.gather(*scoring)
         bill = price_calls([call for _, calls in found for call in calls], self._config.prices)
         return Judged(
@@ -259,8 +280,21 @@ class Bench:
             self._models.loop = loop
         return self._models
 
+    def _taken(
+        self, tape: Tape | None, case: str, repeat: int, metric: Metric, seen: Trace
+    ) -> AbstractContextManager[None]:
+        """Let a judge's calls be recorded, replayed and paced like the pipeline's, and apart."""
+        limit = self._config.judge.timeout_s
+        return scope.taking(tape, case, repeat, seen, timeout_s=limit, judge=metric.name)
+
     async def _score(
-        self, metric: AsyncMetric, argument: Any, case: Case, seen: Observation, models: Models
+        self,
+        metric: AsyncMetric,
+        argument: Any,
+        case: Case,
+        seen: Observation,
+        models: Models,
+        taken: Callable[[Metric, Trace], AbstractContextManager[None]],
     ) -> tuple[Score, list[Call]]:
         opened = Trace()
         limit = asyncio.timeout(self._config.judge.timeout_s)
@@ -268,7 +302,7 @@ class Bench:
             reason = unready(metric, self._config.judge)
             if reason is not None:
                 return _none(metric, reason), []
-            with trace(expect_spans=False) as opened:
+            with trace(expect_spans=False) as opened, taken(metric, opened):
                 async with limit:
                     score = _finite(metric, await metric.ascore(case, seen, argument, models))
         except Exception as error:  # noqa: BLE001 - a judge's failure is the score's reason

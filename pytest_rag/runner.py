@@ -204,9 +204,10 @@ class Runner:
             seen = await in_thread(partial(read, raw, self.config))
         except Exception as error:  # noqa: BLE001 - goes into the record
             return self._broken(pending, error)
-        found = await self.bench.judge(asked, pending.job.case, seen)
+        job, tape = pending.job, raw.pipeline.tape
+        found = await self.bench.judge(asked, job.case, seen, tape=tape, repeat=job.repeat)
         pending.judged = found.calls
-        return partial(judge, pending.job, found.seen(seen), found.scores)
+        return partial(judge, job, found.seen(seen), found.scores)
 
     def _broken(self, pending: _Pending, error: BaseException) -> Finish:
         return partial(broken, pending.job, error, self.config, pending.attempt, pending.judged)

@@ -93,7 +93,7 @@ def _parts(asked: Asked) -> tuple[Any, list[list[Any]]] | None:
         marks = [mark_of(hit) for hit in asked.nodes]
         options = plain(asked.options)
         json.dumps(asked.options, allow_nan=False)
-        told = [text_of(asked.query), marks, options]
+        told = [text_of(asked), marks, options]
         json.dumps(told, allow_nan=False)
     except (TypeError, ValueError, AttributeError):
         return None
@@ -193,16 +193,18 @@ class _Slot:
         try:
             told = unpack(self.key, value)
             found = self._loaded(told["value"])
-            part, heard = Part.from_json(told["part"]), tuple(map(str, told["heard"]))
+            rest = {"heard": tuple(map(str, told["heard"])), "vector": told["vector"]}
+            part = Part.from_json(told["part"])
         except (CorruptEntryError, KeyError, IndexError, TypeError, ValueError, AttributeError):
             return None
-        return None if found is None else Kept(value=found, part=part, heard=heard)
+        return None if found is None else Kept(value=found, part=part, **rest)
 
     def keep(self, kept: Kept) -> None:
         """Keep it for a week; what a secret would be taken out of is not kept."""
         try:
             told = self._dumped(kept.value)
-            body = {"value": told, "part": kept.part.as_json(), "heard": list(kept.heard)}
+            rest = {"heard": list(kept.heard), "vector": kept.vector}
+            body = {"value": told, "part": kept.part.as_json(), **rest}
             if redact(told) != told:
                 return
             packed = pack(self.key, body)

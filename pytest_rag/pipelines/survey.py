@@ -16,7 +16,7 @@ __all__ = ["Survey", "digest", "survey"]
 
 _HARMLESS = ("logging.", "_thread.", "threading.", "asyncio.")
 _HOMES = ("llama_index.", "llama_index_", "pytest_rag.")
-_SECRET = (
+_ASIDE = (
     r"callback_manager|rate_limiter|id_|.*(?:api|access|secret|subscription)_?key"
     r"|.*(?:secret|password|headers|_client)|(?:api|auth|access|azure_ad|aws_session|hf)_token"
 )
@@ -25,8 +25,8 @@ _COUNTED = (
     r"|(?:n_|num_)?(?:calls?|count(?:er)?|asked|queries|requests|hits|seen|times|log|history)"
     r"|.*_(?:calls|count|seen)"
 )
-_NOT_CONFIG = re.compile(_SECRET + _COUNTED, re.IGNORECASE)
-_IS_SECRET = re.compile(_SECRET, re.IGNORECASE)
+_NOT_CONFIG = re.compile(_ASIDE + _COUNTED, re.IGNORECASE)
+_IS_ASIDE = re.compile(_ASIDE, re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ class _Walk:
         if isinstance(value, Mapping):
             if "_node_content" in value:
                 return self._stored_node(value)
-            other = _is_secret if self._everything else _is_other
+            other = _is_aside if self._everything else _is_other
             return {str(k): self.describe(v) for k, v in value.items() if not other(str(k))}
         told = [self.describe(item) for item in value]
         return sorted(told, key=str) if isinstance(value, Set) else told
@@ -171,7 +171,7 @@ class _Walk:
     def _settings(self, value: Any, *, everything: bool) -> list[tuple[str, Any]]:
         if isinstance(value, self._model):
             names = type(value).model_fields
-            other = _is_secret if self._everything else _is_other
+            other = _is_aside if self._everything else _is_other
             told = [(n, getattr(value, n, None)) for n in sorted(names) if not other(n)]
             private = (value.__pydantic_private__ or {}) if self._everything else {}
             return told if everything else [*told, *_named(private)]
@@ -180,7 +180,7 @@ class _Walk:
         else:
             attributes = getattr(value, "__dict__", {})
             counters = not (everything and self._everything)
-            other = _is_other if counters else _is_secret
+            other = _is_other if counters else _is_aside
             held = {k: v for k, v in attributes.items() if not other(k)}
         if "_node_ids" in held and _are_all(held["_node_ids"], held.get("_index")):
             del held["_node_ids"]
@@ -200,8 +200,8 @@ def _is_other(name: str) -> bool:
     return _NOT_CONFIG.fullmatch(name.lstrip("_")) is not None
 
 
-def _is_secret(name: str) -> bool:
-    return _IS_SECRET.fullmatch(name.lstrip("_")) is not None
+def _is_aside(name: str) -> bool:
+    return _IS_ASIDE.fullmatch(name.lstrip("_")) is not None
 
 
 def _are_all(ids: Any, index: Any) -> bool:

@@ -234,9 +234,12 @@ class Rag:
         new = [(m, a) for m, a in awaited(wanted) if (m.name, repr(a)) not in asked.judged]
         if new:
             runner = self._session.runner(self._config)
-            pacer = None if self._pipeline is None else self._pipeline.pacer
+            pipeline = self._pipeline
+            pacer = None if pipeline is None else pipeline.pacer
+            tape = None if pipeline is None else pipeline.tape
             with settled(runner.budget, self._config, pacer) as purse, paid_by(purse):
-                found = runner.loop.submit(runner.bench.judge(new, asked.case, asked.seen)).result()
+                asking = runner.bench.judge(new, asked.case, asked.seen, tape=tape)
+                found = runner.loop.submit(asking).result()
             if purse is not None:
                 asked.refused = asked.refused or purse.refused
             asked.asked.append(found)

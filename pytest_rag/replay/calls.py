@@ -102,7 +102,7 @@ def open_spoken(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) ->
     if take is None or scope.is_inside_call() or _passes(llm):
         return None
     asked = asked if isinstance(asked, str) else list(asked)
-    return _opened(take, requests.of_llm(kind, llm, asked, options))
+    return _opened(take, requests.of_llm(kind, llm, asked, options, judge=take.judge))
 
 
 def open_structured(
@@ -114,7 +114,7 @@ def open_structured(
         return None
     asked = prompt.format_messages(llm=llm, **given)
     more = {**(options or {}), "output": output}
-    return _opened(take, requests.of_llm("structured", llm, asked, more))
+    return _opened(take, requests.of_llm("structured", llm, asked, more, judge=take.judge))
 
 
 def _passes(model: Any) -> bool:

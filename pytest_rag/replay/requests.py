@@ -74,7 +74,9 @@ class Request:
         return hashlib.sha256(self.text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def of_llm(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) -> Request:
+def of_llm(
+    kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any], *, judge: str = ""
+) -> Request:
     """Return the request of a language model's call.
 
     Args:
@@ -82,11 +84,13 @@ def of_llm(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) -> Requ
         llm: LlamaIndex's object.
         asked: Messages, or a prompt's text.
         options: Keyword arguments of the call.
+        judge: The metric whose judge asks, which keeps its answers apart; empty for a pipeline.
     """
     name = "prompt" if isinstance(asked, str) else "messages"
     said = asked if isinstance(asked, str) else [_message(message) for message in asked]
     kept = {k: v for k, v in options.items() if k not in _TRANSPORT and v not in (None, False)}
     body = {name: said, "options": plain(kept), "parameters": _parameters(llm)}
+    body |= {"stage": f"judge: {judge}"} if judge else {}
     return Request(kind, model_name(llm), redact({k: v for k, v in body.items() if v}), llm)
 
 

@@ -5,7 +5,6 @@ Only the outermost call of a kind is answered or kept; what it calls in turn is 
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,23 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from llama_index.core.base.base_retriever import BaseRetriever
-from llama_index.core.instrumentation.events.retrieval import (
-    RetrievalEndEvent,
-    RetrievalStartEvent,
-)
-from llama_index.core.instrumentation.events.synthesis import (
-    SynthesizeEndEvent,
-    SynthesizeStartEvent,
-)
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.response_synthesizers.base import BaseSynthesizer
 from llama_index.core.schema import QueryBundle
-from llama_index_instrumentation import get_dispatcher
-from llama_index_instrumentation.span import active_span_id
 
 from pytest_rag.replay import scope
+from pytest_rag.replay.stageagain import AGAIN, AGAIN_IS, Kept
+from pytest_rag.replay.values import pack, unpack
 from pytest_rag.trace import nested
-from pytest_rag.trace.hub import HUB
 from pytest_rag.trace.parts import Part
 
 if TYPE_CHECKING:
@@ -37,7 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.replay.scope import Take
 
-__all__ = ["STAGES", "Asked", "Keeper", "Kept", "Kind", "Slot"]
+__all__ = ["STAGES", "Asked", "Keeper", "Kept", "Kind", "Slot", "text_of"]
 
 Kind = Literal["retrieve", "rerank", "synthesize"]
 
@@ -61,23 +51,17 @@ class Asked:
     options: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """What a stage returned once.
+class Slot(Protocol):
+    """Where what a stage returns has its place.
 
     Attributes:
-        value: LlamaIndex's nodes or response.
-        part: What it took.
-        heard: Keys of the calls of models in it.
+        asked: The call.
     """
 
-    value: Any
-    part: Part
-    heard: tuple[str, ...] = ()
-
-
-class Slot(Protocol):
-    """Where what a stage returns has its place."""
+    @property
+    def asked(self) -> Asked:
+        """The call."""
+        ...
 
     def find(self) -> Kept | None:
         """Return what is kept there, or None."""
@@ -97,8 +81,6 @@ class Keeper(Protocol):
 
 
 _open: ContextVar[frozenset[Kind]] = ContextVar("pytest_rag_stages", default=frozenset())
-_again: ContextVar[Kept] = ContextVar("pytest_rag_stage_again")
-_dispatcher = get_dispatcher(__name__)
 
 
 # --- what is asked ----------------------------------------------------------------------------
@@ -164,6 +146,7 @@ def _inside(kind: Kind) -> Iterator[None]:
 def _watched(kind: Kind, slot: Slot) -> Iterator[Callable[[Any], None]]:
     """Measure what runs inside; yield what takes the value that it returned, to be kept."""
     returned: list[Any] = []
+    before = _vector_of(slot.asked.query)
     seen = nested()
     try:
         with seen.inside(), _inside(kind), scope.listening() as heard:
@@ -175,7 +158,13 @@ def _watched(kind: Kind, slot: Slot) -> Iterator[Callable[[Any], None]]:
     lost = kind == "synthesize" and found
     if returned and seen.is_whole and not lost and _is_measured(seen):
         part = Part(timing=seen.timing(), calls=tuple(seen.calls))
-        slot.keep(Kept(value=returned[0], part=part, heard=tuple(heard)))
+        after = _vector_of(slot.asked.query)
+        vector = pack(after) if after and not before else None
+        slot.keep(Kept(value=returned[0], part=part, heard=tuple(heard), vector=vector))
+
+
+def _vector_of(query: Any) -> Any:
+    return getattr(query, "embedding", None)
 
 
 def _is_measured(seen: Any) -> bool:
@@ -187,16 +176,18 @@ def _is_measured(seen: Any) -> bool:
 
 
 @contextmanager
-def _restoring(kept: Kept) -> Iterator[None]:
+def _restoring(kept: Kept, query: Any) -> Iterator[None]:
     take = scope.current()
+    if kept.vector is not None and isinstance(query, QueryBundle):
+        query.embedding = unpack(kept.vector)
     for key in kept.heard:
         if take is not None:
             take.count(key)
-    token = _again.set(kept)
+    token = AGAIN_IS.set(kept)
     try:
         yield
     finally:
-        _again.reset(token)
+        AGAIN_IS.reset(token)
 
 
 def _stage(kind: Kind, original: Any) -> Any:
@@ -208,8 +199,8 @@ def _stage(kind: Kind, original: Any) -> Any:
             return own(*args, **kwargs)
         kept = slot.find()
         if kept is not None:
-            with _restoring(kept):
-                return _AGAIN[kind].__get__(self, type(self))(*args, **kwargs)
+            with _restoring(kept, slot.asked.query):
+                return AGAIN[kind].__get__(self, type(self))(*args, **kwargs)
         with _watched(kind, slot) as keep:
             value = own(*args, **kwargs)
             keep(value)
@@ -227,93 +218,14 @@ def _astage(kind: Kind, original: Any) -> Any:
             return await own(*args, **kwargs)
         kept = slot.find()
         if kept is not None:
-            with _restoring(kept):
-                return await _AGAIN_ASYNC[kind].__get__(self, type(self))(*args, **kwargs)
+            with _restoring(kept, slot.asked.query):
+                return await AGAIN[f"a{kind}"].__get__(self, type(self))(*args, **kwargs)
         with _watched(kind, slot) as keep:
             value = await own(*args, **kwargs)
             keep(value)
         return value
 
     return entry
-
-
-# --- a stage that is there already ------------------------------------------------------------
-
-
-def _restored() -> Any:
-    """Return what was returned once, and let the trace know what it took."""
-    kept = _again.get()
-    span_id = active_span_id.get()
-    trace = HUB.of_span(span_id)
-    if trace is not None and span_id is not None:
-        with trace.guarded():
-            trace.restore(span_id, kept.part)
-    return kept.value
-
-
-@_dispatcher.span
-def retrieve(self: Any, str_or_query_bundle: Any) -> Any:
-    """Return the nodes again."""
-    _dispatcher.event(RetrievalStartEvent(str_or_query_bundle=str_or_query_bundle))
-    nodes = _restored()
-    _dispatcher.event(RetrievalEndEvent(str_or_query_bundle=str_or_query_bundle, nodes=nodes))
-    return nodes
-
-
-@_dispatcher.span
-async def aretrieve(self: Any, str_or_query_bundle: Any) -> Any:
-    """Return the nodes again."""
-    _dispatcher.event(RetrievalStartEvent(str_or_query_bundle=str_or_query_bundle))
-    await asyncio.sleep(0)
-    nodes = _restored()
-    _dispatcher.event(RetrievalEndEvent(str_or_query_bundle=str_or_query_bundle, nodes=nodes))
-    return nodes
-
-
-@_dispatcher.span
-def _postprocess_nodes(
-    self: Any, nodes: Any, query_bundle: Any = None, query_str: Any = None
-) -> Any:
-    return _restored()
-
-
-@_dispatcher.span
-async def _apostprocess_nodes(
-    self: Any, nodes: Any, query_bundle: Any = None, query_str: Any = None
-) -> Any:
-    await asyncio.sleep(0)
-    return _restored()
-
-
-@_dispatcher.span
-def synthesize(self: Any, query: Any, nodes: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return the response again."""
-    _dispatcher.event(SynthesizeStartEvent(query=query))
-    response = _restored()
-    _dispatcher.event(SynthesizeEndEvent(query=query, response=response))
-    return response
-
-
-@_dispatcher.span
-async def asynthesize(self: Any, query: Any, nodes: Any, *args: Any, **kwargs: Any) -> Any:
-    """Return the response again."""
-    _dispatcher.event(SynthesizeStartEvent(query=query))
-    await asyncio.sleep(0)
-    response = _restored()
-    _dispatcher.event(SynthesizeEndEvent(query=query, response=response))
-    return response
-
-
-_AGAIN: dict[Kind, Any] = {
-    "retrieve": retrieve,
-    "rerank": _postprocess_nodes,
-    "synthesize": synthesize,
-}
-_AGAIN_ASYNC: dict[Kind, Any] = {
-    "retrieve": aretrieve,
-    "rerank": _apostprocess_nodes,
-    "synthesize": asynthesize,
-}
 
 
 def _methods(kind: Kind, name: str) -> dict[str, Callable[[Any], Any]]:
@@ -331,8 +243,10 @@ STAGES: tuple[tuple[type, dict[str, Callable[[Any], Any]]], ...] = (
 """What stands before the methods of each kind of part, by name."""
 
 
-def text_of(query: Any) -> Any:
-    """Return a question as JSON knows it."""
-    if isinstance(query, QueryBundle):
-        return [query.query_str, query.custom_embedding_strs, query.embedding, query.image_path]
-    return query
+def text_of(asked: Asked) -> Any:
+    """Return a question as JSON knows it; its vector only where that may matter."""
+    query = asked.query
+    if not isinstance(query, QueryBundle):
+        return query
+    vector = None if asked.kind == "synthesize" else query.embedding
+    return [query.query_str, query.custom_embedding_strs, query.image_path, vector]
