@@ -36,15 +36,19 @@ class Counting(Server):
 
     Attributes:
         wait_s: How long every answer takes.
+        answers: Answers chats in place of the server, where there is one.
     """
 
     wait_s = 0.0
+    answers: Any = None
 
     async def _asked(self, request: web.Request) -> Any:
         await asyncio.sleep(self.wait_s)
         return await super()._asked(request)
 
     async def _chat(self, request: web.Request) -> web.StreamResponse:
+        if self.answers is not None:
+            return await self.answers(request)
         asked = json.loads(await request.text())
         tools = asked.get("tools")
         if not tools and "response_format" not in asked:
