@@ -26,7 +26,7 @@ cases:
   - id: polite
     query: How many days?
     repeat: 2
-    checks: {politeness: {rubric: Is it polite?, min: 0.5}}
+    checks: {politeness: {rubric: {question: "Is it polite?"}, min: 0.5}}
 """
 FILES = {
     "models.py": MODELS,
@@ -79,7 +79,7 @@ def test_a_judge_that_was_not_recorded_gives_no_score(played, verdict):
     played.record(FILES).assert_outcomes(passed=1)
     asked = EVALSET.replace("Is it polite?", "Is it short?")
     done = played.replay({"a.rag.yaml": asked})
-    done.assert_outcomes(failed=1)
+    done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines(["*no recorded answer to this*"])
 
 
