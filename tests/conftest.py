@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,12 @@ import pytest_rag.runner
 from pytest_rag.baseline import ci
 
 __all__ = ["llama_index", "np", "pytest_rag", "scipy", "workflows"]
+
+
+# Started in the background of a script, it would be ignored here and in every child that is to be
+# interrupted.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def shared_data() -> Path | None:

@@ -221,7 +221,7 @@ def telemetry() -> Iterator[Finding]:
         yield Finding(state="note", name="langsmith", text=text)
     if _version("ragas") is not None and not _is_true("RAGAS_DO_NOT_TRACK"):
         text = "tells its makers where you use it yourself: export RAGAS_DO_NOT_TRACK=true"
-        yield Finding(state="note", name="ragas", text=text)
+        yield Finding(state="note", name="tracking", text=text)
 
 
 def _is_true(name: str) -> bool:

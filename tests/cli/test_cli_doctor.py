@@ -124,7 +124,7 @@ def test_plugins_that_slow_pytest_down_are_noted(project, installed, quick, monk
     shown = project("doctor")
     assert shown.exit_code == 0
     assert "pytest -p no:langsmith_plugin" in row(shown.stdout, "langsmith")[1]
-    assert "RAGAS_DO_NOT_TRACK=true" in row(shown.stdout, "ragas")[1]
+    assert "RAGAS_DO_NOT_TRACK=true" in row(shown.stdout, "tracking")[1]
     monkeypatch.setenv("RAGAS_DO_NOT_TRACK", "true")
     assert "RAGAS_DO_NOT_TRACK" not in project("doctor").stdout
 
