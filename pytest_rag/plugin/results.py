@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -171,14 +172,16 @@ class Collected:
             from pytest_rag.report.text import lines
 
             terminal.section("RAG evaluation")
-            summary = self._summary()
+            summary = self._summary
             verbose = self.config.get_verbosity() > 0
             for line in lines(summary, verbose=verbose, width=terminal._tw.fullwidth):  # noqa: SLF001
                 terminal.write_line(line.text, **_STYLES[line.style])
         for text, style in (*self._said, *self._red()):
             terminal.write_line(text, **_STYLES[style])
 
+    @cached_property
     def _summary(self) -> Summary:
+        """What every report shows, made once everything has been decided."""
         from pytest_rag.report.summary import summarise
 
         return summarise(list(self.results.values()), self._held, min_pass=self._min_pass)
@@ -195,7 +198,7 @@ class Collected:
         told = told_reports(
             self.config,
             self.settings,
-            self._summary(),
+            self._summary,
             self.results.values(),
             head=None if self._writer is None else self._writer.head,
             evalsets=self._evalsets.values(),
