@@ -273,9 +273,12 @@ class Trace:
         was live, in its stages and in the whole.
         """
         end = self._end if self._end is not None else time.perf_counter()
+        held = self._held()
+        if not (self._spans or self._calls or self._restored or held):  # nothing but the whole
+            return Timing(latency_ms=(end - self._start) * 1000, wait_ms=wait_ms)
         calls = [call for call in self._calls if not call.restored]
         timeline = Timeline((self._start, end), list(self._spans.values()), calls)
-        return timeline.timing(list(self._restored), self._held(), wait_ms)
+        return timeline.timing(list(self._restored), held, wait_ms)
 
 
 def utc_now() -> str:
