@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag import metrics
 from pytest_rag.checks import check, forbidden
 from pytest_rag.errors import BudgetError, RagError, explained, message_of
 from pytest_rag.fate import lost_by
@@ -60,8 +61,6 @@ def judge(job: Job, seen: Observation, judged: Mapping[str, Score] | None = None
         seen: What it showed.
         judged: Scores that were awaited, by metric name.
     """
-    from pytest_rag import metrics
-
     resolved = metrics.ranking.resolve_case(job.case, seen)
     scores = metrics.score_all(job.metrics, job.case, seen, resolved, judged=judged)
     verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
@@ -183,7 +182,7 @@ def broken(
 
 
 def _used(attempt: Attempt | None, config: Config, judged: Sequence[Call]) -> dict[str, Any]:
-    if attempt is None or not attempt.started:
+    if attempt is None or attempt.trace is None:
         return {}
     calls = [*attempt.trace.calls, *judged]
     costs = bill(calls, config, opaque=not calls)

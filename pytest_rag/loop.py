@@ -6,8 +6,10 @@ LlamaIndex's HTTP clients are bound to the loop they were made on and fail on a 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
+from concurrent.futures import wait
 from contextvars import copy_context
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -38,6 +40,24 @@ class LoopThread:
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine on the loop."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def finish(self, coroutine: Coroutine[Any, Any, T], *, timeout_s: float) -> T:
+        """Run a coroutine on the loop, in a copy of this thread's context, and wait for it.
+
+        Raises:
+            TimeoutError: if it took longer; it is cancelled then.
+        """
+        context = copy_context()
+
+        async def begun() -> T:
+            return await asyncio.get_running_loop().create_task(coroutine, context=context)
+
+        future = self.submit(begun())
+        done, _ = wait([future], timeout=None if timeout_s == math.inf else timeout_s)
+        if not done:
+            future.cancel()
+            raise TimeoutError
+        return future.result()
 
     def call(self, function: Callable[..., object], *args: Any) -> None:
         """Call a function on the loop's thread, soon."""

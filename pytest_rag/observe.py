@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +15,20 @@ from pytest_rag.errors import PipelineError, message_of
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines import reply as replies
 from pytest_rag.replay.scope import taking
-from pytest_rag.trace import Trace, trace
+from pytest_rag.trace import trace
 from pytest_rag.trace.cpu import metered
 from pytest_rag.types import Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_rag.config import Config
+    from pytest_rag.loop import LoopThread
     from pytest_rag.pipelines.adapters import Pipeline
+    from pytest_rag.trace import Trace
     from pytest_rag.types import Call
 
-__all__ = ["Attempt", "Raw", "ask", "bill", "read"]
+__all__ = ["Attempt", "Raw", "ask", "ask_here", "bill", "read", "timed_out"]
 
 
 @dataclass(slots=True)
@@ -35,7 +38,7 @@ class Attempt:
     Attributes:
         queued: When it was asked for, on the performance counter; 0 where it did not wait.
         started: When the pipeline was called; 0 before.
-        trace: What was seen until now.
+        trace: What was seen until now; None before the pipeline was called.
         case: Id of the case that asks.
         repeat: 0 for its first run.
         timeout_s: After which it is given up.
@@ -43,7 +46,7 @@ class Attempt:
 
     queued: float = 0.0
     started: float = 0.0
-    trace: Trace = field(default_factory=Trace)
+    trace: Trace | None = None
     case: str = ""
     repeat: int = 0
     timeout_s: float = math.inf
@@ -51,8 +54,12 @@ class Attempt:
     def begin(self, seen: Trace) -> None:
         """Note that the pipeline is called now."""
         self.trace = seen
-        self.trace.begin()
+        seen.begin()
         self.started = time.perf_counter()
+
+    def is_overdue(self) -> bool:
+        """Tell whether the pipeline has taken longer than it may."""
+        return bool(self.started) and time.perf_counter() - self.started >= self.timeout_s
 
     @property
     def wait_ms(self) -> float:
@@ -71,6 +78,11 @@ class Raw:
     wait_ms: float
 
 
+def timed_out(seconds: float) -> str:
+    """Return the sentence for a pipeline that took too long."""
+    return f"The pipeline gave no answer within timeout_s: {seconds:g}."
+
+
 async def ask(
     pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: Attempt | None = None
 ) -> Raw:
@@ -87,22 +99,12 @@ async def ask(
     """
     attempt = attempt or Attempt()
     try:
-        with (
-            trace(expect_spans=pipeline.traced) as seen,
-            taking(
-                pipeline.tape,
-                attempt.case,
-                attempt.repeat,
-                seen,
-                timeout_s=attempt.timeout_s,
-                corpus=pipeline.corpus or pipeline.fingerprint,
-            ),
-        ):
+        with _watched(pipeline, attempt) as seen:
             attempt.begin(seen)
             if pipeline.is_async:
                 returned = await metered(replies.finish_async(pipeline.ask(query, filters)))
             else:
-                returned = await in_thread(partial(_call, pipeline, query, filters, attempt))
+                returned = await in_thread(partial(_call, pipeline, query, filters, attempt, seen))
                 if replies.unfinished(returned):
                     seen.go_on()
                     returned = await metered(replies.finish_async(returned))
@@ -110,12 +112,64 @@ async def ask(
         raise
     except BaseException as error:
         raise _tamed(error) from error
-    return Raw(pipeline, query, returned, attempt.trace, attempt.wait_ms)
+    return Raw(pipeline, query, returned, seen, attempt.wait_ms)
 
 
-def _call(pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: Attempt) -> Any:
+def ask_here(
+    pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: Attempt, loop: LoopThread
+) -> Raw:
+    """Ask a synchronous pipeline one question in this thread, under trace.
+
+    Args:
+        pipeline: The system under test.
+        query: The question.
+        filters: Metadata filters for the retriever.
+        attempt: Filled as the run goes on.
+        loop: Where what it returns is awaited, should that be needed.
+
+    Raises:
+        Exception: whatever the pipeline raises, or `TraceError`.
+    """
+    with _watched(pipeline, attempt) as seen:
+        returned = _call(pipeline, query, filters, attempt, seen)
+        if replies.unfinished(returned):
+            seen.go_on()
+            returned = _finished(returned, attempt, loop)
+    return Raw(pipeline, query, returned, seen, attempt.wait_ms)
+
+
+def _finished(returned: Any, attempt: Attempt, loop: LoopThread) -> Any:
+    left = attempt.timeout_s - (time.perf_counter() - attempt.started)
+    try:
+        return loop.finish(metered(replies.finish_async(returned)), timeout_s=left)
+    except TimeoutError as error:
+        if attempt.is_overdue():
+            raise PipelineError(timed_out(attempt.timeout_s)) from error
+        raise
+
+
+@contextmanager
+def _watched(pipeline: Pipeline, attempt: Attempt) -> Iterator[Trace]:
+    """Trace what runs inside, its calls those of the attempt's case."""
+    with (
+        trace(expect_spans=pipeline.traced) as seen,
+        taking(
+            pipeline.tape,
+            attempt.case,
+            attempt.repeat,
+            seen,
+            timeout_s=attempt.timeout_s,
+            corpus=pipeline.corpus or pipeline.fingerprint,
+        ),
+    ):
+        yield seen
+
+
+def _call(
+    pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: Attempt, seen: Trace
+) -> Any:
     """Call a synchronous pipeline; its clock stops in its own thread, whatever the loop does."""
-    attempt.begin(attempt.trace)
+    attempt.begin(seen)
     try:
         return replies.finish(pipeline.ask(query, filters))
     except Exception:
@@ -123,7 +177,7 @@ def _call(pipeline: Pipeline, query: str, filters: Mapping[str, Any], attempt: A
     except BaseException as error:
         raise _tamed(error) from error
     finally:
-        attempt.trace.end()
+        seen.end()
 
 
 def _tamed(error: BaseException) -> PipelineError:

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.costs.admission import admitted, settling
 from pytest_rag.costs.prices import load_list
 from pytest_rag.costs.purse import purse_of
+from pytest_rag.crew import Crew
 from pytest_rag.errors import BudgetError, PipelineError
 from pytest_rag.judge import Job, broken, judge
 from pytest_rag.judging import Bench, awaited
 from pytest_rag.loop import LoopThread, in_thread
-from pytest_rag.observe import Attempt, ask, read
+from pytest_rag.observe import Attempt, ask, ask_here, read, timed_out
 from pytest_rag.replay.ceiling import paid_by
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from pytest_rag.records import Result
     from pytest_rag.types import Call
 
-__all__ = ["Finish", "Runner", "timed_out"]
+__all__ = ["Finish", "Runner"]
 
 Finish = Callable[[], "Result"]
 """What is left to do once a pipeline has answered: read, score and judge, off the event loop."""
@@ -49,6 +50,7 @@ class _Pending:
     attempt: Attempt
     future: Future[Finish] = field(default_factory=Future)
     judged: Sequence[Call] = ()
+    answered: bool = False
 
 
 @dataclass(eq=False, slots=True)
@@ -80,6 +82,7 @@ class Runner:
         self.loop = LoopThread()
         self.bench = Bench(config)
         self._teams: dict[int, _Team] = {}
+        self._crews: dict[int, Crew[_Pending]] = {}
         self._unclaimed: dict[Future[Finish], None] = {}
         self._closing = False
 
@@ -87,15 +90,25 @@ class Runner:
         """Queue jobs and return, in order, a future of each for `result`."""
         now = time.perf_counter()
         pending = [_Pending(job=job, attempt=_attempt(job, now)) for job in jobs]
-        team = self._teams.get(id(pipeline))
-        if team is None:
+        self._unclaimed.update((each.future, None) for each in pending)
+        self._assign(pipeline, pending)
+        return [each.future for each in pending]
+
+    def _assign(self, pipeline: Pipeline, pending: Sequence[_Pending]) -> None:
+        """Hand cases to threads where the pipeline is synchronous, else to the event loop."""
+        key = id(pipeline)
+        if key not in self._teams and key not in self._crews:
             load_list()
             limit = min(self.config.concurrency, pipeline.concurrency or self.config.concurrency)
-            team = self._teams[id(pipeline)] = _Team(pipeline, limit)
-        self._unclaimed.update((each.future, None) for each in pending)
-        team.waiting.extend(pending)
-        self.loop.call(self._staff, team)
-        return [each.future for each in pending]
+            if pipeline.is_async or self.budget is not None:  # whose door is on the loop
+                self._teams[key] = _Team(pipeline, limit)
+            else:
+                self._crews[key] = Crew(partial(self._run_here, pipeline), limit)
+        if key in self._crews:
+            self._crews[key].add(pending)
+        else:
+            self._teams[key].waiting.extend(pending)
+            self.loop.call(self._staff, self._teams[key])
 
     def result(self, future: Future[Finish]) -> Result:
         """Wait for a result; a case that blocks the event loop is given up after its time.
@@ -124,6 +137,8 @@ class Runner:
         for team in self._teams.values():
             while team.waiting:
                 team.waiting.popleft().future.cancel()
+        for crew in self._crews.values():
+            crew.cancel()
 
     def close(self) -> None:
         """Drop what has not started, abandon what runs and end the loop."""
@@ -132,6 +147,29 @@ class Runner:
         with suppress(Exception):  # a blocked loop is left to die with us
             self.loop.submit(self.bench.close()).result(timeout=_GRACE_S)
         self.loop.close()
+
+    # --- in a thread of a crew ---
+
+    def _run_here(self, pipeline: Pipeline, pending: _Pending) -> None:
+        try:
+            finish = self._answered_here(pipeline, pending)
+        except CancelledError:
+            if self._closing:
+                pending.future.set_exception(CancelledError())
+                return
+            finish = self._broken(pending, PipelineError(_CANCELLED))
+        except Exception as error:  # noqa: BLE001 - goes into the record
+            finish = self._broken(pending, error)
+        _settle(pending.future, finish)
+
+    def _answered_here(self, pipeline: Pipeline, pending: _Pending) -> Finish:
+        job, attempt = pending.job, pending.attempt
+        raw = ask_here(pipeline, job.case.query, job.case.filters, attempt, self.loop)
+        pending.answered = True
+        asked = awaited(job.metrics)
+        if asked:
+            return self.loop.submit(self._with_judges(pending, raw, asked)).result()
+        return partial(_judged, job, attempt, raw, self.config)
 
     # --- on the loop's thread ---
 
@@ -215,10 +253,13 @@ class Runner:
     # --- on the waiting thread ---
 
     def _watch(self) -> None:
-        """Give up the loop where a case has blocked it for longer than that case may take."""
-        if self.loop.blocked_for() < _GRACE_S or not any(
-            _overdue(pending) for team in self._teams.values() for pending in list(team.running)
-        ):
+        """Give up cases that have taken too long, and the loop where one of them blocks it."""
+        for pending in self._at_work():
+            if not pending.answered and pending.attempt.is_overdue():
+                self._give_up(pending, PipelineError(timed_out(pending.job.case.timeout_s)))
+        running = [pending for team in self._teams.values() for pending in list(team.running)]
+        late = any(pending.attempt.is_overdue() for pending in running)
+        if self.loop.blocked_for() < _GRACE_S or not late:
             return
         self.loop = LoopThread()
         lost, self._teams = self._teams, {}
@@ -228,6 +269,17 @@ class Runner:
             for pending in list(team.running):
                 _settle(pending.future, self._broken(pending, _blocking(pending)))
             self.loop.call(self._staff, fresh)
+        for pending in self._at_work():
+            if pending.answered:  # its judges were on the loop
+                self._give_up(pending, _blocking(pending))
+
+    def _at_work(self) -> list[_Pending]:
+        return [pending for crew in self._crews.values() for pending in crew.running.copy()]
+
+    def _give_up(self, pending: _Pending, error: PipelineError) -> None:
+        _settle(pending.future, self._broken(pending, error))
+        for crew in self._crews.values():
+            crew.abandon(pending)
 
 
 def _judged(job: Job, attempt: Attempt, raw: Raw, config: Config) -> Result:
@@ -240,16 +292,6 @@ def _judged(job: Job, attempt: Attempt, raw: Raw, config: Config) -> Result:
 def _attempt(job: Job, now: float) -> Attempt:
     case = job.case
     return Attempt(queued=now, case=case.id, repeat=job.repeat, timeout_s=case.timeout_s)
-
-
-def _overdue(pending: _Pending) -> bool:
-    started = pending.attempt.started
-    return bool(started) and time.perf_counter() - started > pending.job.case.timeout_s
-
-
-def timed_out(seconds: float) -> str:
-    """Return the sentence for a pipeline that took too long."""
-    return f"The pipeline gave no answer within timeout_s: {seconds:g}."
 
 
 def _blocking(pending: _Pending) -> PipelineError:

@@ -30,7 +30,7 @@ LAYERS = (
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
     {"sharding"},
-    {"loop", "replay"},
+    {"loop", "crew", "replay"},
     {"pipelines"},
     {"observe"},
     {"judge", "judging", "writing", "gate", "merging"},

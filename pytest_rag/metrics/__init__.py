@@ -13,7 +13,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import ConfigError, message_of
-from pytest_rag.metrics import ranking
+from pytest_rag.metrics import ranking, rubric
 from pytest_rag.metrics.answer import ANSWER_METRICS
 from pytest_rag.metrics.facts import FACT_METRICS
 from pytest_rag.metrics.semantic import SEMANTIC_METRICS
@@ -127,12 +127,11 @@ def _exists(name: str) -> bool:
 
 def lacking(metric: Metric, case: Case, argument: Any = None) -> str | None:
     """Return what the case lacks for this metric, as ``R@5 needs `relevant```, or None."""
-    present = {
-        "relevant": bool(case.relevant),
-        "answers": bool(case.answers),
-        "argument": argument is not None,
-    }
-    missing = [key for key in present if key in metric.needs and not present[key]]
+    needs = metric.needs
+    given = (("relevant", case.relevant), ("answers", case.answers))
+    missing = [key for key, value in given if not value and key in needs]
+    if argument is None and "argument" in needs:
+        missing.append("argument")
     if missing:
         return f"{metric.name} needs {' and '.join(_YAML_KEYS[key] for key in missing)}"
     further = getattr(metric, "lacking", None)
@@ -145,8 +144,6 @@ def of_limit(limit: Limit) -> tuple[Metric, Any]:
     Raises:
         ConfigError: if there is none of that name.
     """
-    from pytest_rag.metrics import rubric
-
     if rubric.is_rubric(limit.argument):
         return rubric.RubricMetric.of(limit.metric, limit.argument), None
     return get(limit.metric), limit.argument

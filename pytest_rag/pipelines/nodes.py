@@ -74,18 +74,19 @@ def from_mapping(entry: Any, place: int) -> Retrieved:
         PipelineError: if it is no mapping, has no id, or has an unknown key.
     """
     where = f"retrieved[{place}] of the pipeline's answer"
-    if not isinstance(entry, Mapping):
+    if type(entry) is not dict and not isinstance(entry, Mapping):  # the usual case first
         raise PipelineError(f"{where} is {entry!r:.80}, not a mapping with an 'id'.")
     for key in entry.keys() - _MAPPING_KEYS:
         raise PipelineError(f"{where} has a key {key!r}.{did_you_mean(str(key), _MAPPING_KEYS)}")
-    if is_number(entry.get("id")):
-        raise PipelineError(f"{where}: 'id' is {entry['id']}, a number: write it as a text.")
-    if not isinstance(entry.get("id"), str) or not entry["id"]:
+    document = entry.get("id")
+    if is_number(document):
+        raise PipelineError(f"{where}: 'id' is {document}, a number: write it as a text.")
+    if not isinstance(document, str) or not document:
         raise PipelineError(f"{where} has no 'id': the document's id, a text.")
     metadata = entry.get("metadata") or {}
     return Retrieved(
-        id=entry["id"],
-        node=str(entry.get("node", f"{entry['id']}[{place}]")),
+        id=document,
+        node=str(entry.get("node", f"{document}[{place}]")),
         score=_score(entry.get("score"), where),
         text=str(entry.get("text") or ""),
         sections=_words(entry, ("section",)),

@@ -20,13 +20,12 @@ from pytest_rag.evalset import limits
 from pytest_rag.evaluation import jobs_of
 from pytest_rag.judge import broken, judge
 from pytest_rag.judging import awaited
-from pytest_rag.observe import Attempt, ask, read
+from pytest_rag.observe import Attempt, ask, read, timed_out
 from pytest_rag.pipelines.adapters import adapt
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.plugin.markers import budget_of
 from pytest_rag.redact import redact
 from pytest_rag.replay.ceiling import paid_by
-from pytest_rag.runner import timed_out
 from pytest_rag.types import Case, EvalSet, Limit
 
 if TYPE_CHECKING:

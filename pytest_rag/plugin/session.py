@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shlex
 from concurrent.futures import CancelledError
@@ -41,6 +42,7 @@ __all__ = ["RESULTS", "RagSession"]
 
 RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 """Results that a test item made, on their way to its report."""
+_MANY = 1000
 
 
 class RagSession:
@@ -252,8 +254,10 @@ class RagSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the cases that were selected."""
+        """Count the cases that were selected; many of them are kept from the cycle collector."""
         self._cases = sum(isinstance(item, RagItem) for item in session.items)
+        if self._cases >= _MANY:  # they live until the end, and walking them takes its time
+            gc.freeze()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Show the plan in place of a run where that was asked for."""
@@ -298,6 +302,8 @@ class RagSession:
     def pytest_unconfigure(self) -> None:
         """Let the models and the network be as they were."""
         self.deck.close()
+        if self._cases >= _MANY:
+            gc.unfreeze()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the summary."""

@@ -111,8 +111,10 @@ def build():
         "def ask(query):\n        time.sleep(600 if query == 'bad' else 0)",
         "async def ask(query):\n        await asyncio.sleep(600 if query == 'bad' else 0)",
         "async def ask(query):\n        time.sleep(600 if query == 'bad' else 0)",
+        "async def late(query):\n        await asyncio.sleep(600 if query == 'bad' else 0)\n"
+        "        return 'yes'\n    def ask(query):\n        return late(query)",
     ],
-    ids=["thread", "awaiting", "blocking the loop"],
+    ids=["thread", "awaiting", "blocking the loop", "handing on"],
 )
 def test_a_pipeline_that_hangs(run_rag, wait):
     """After ``timeout_s`` the case is an error, the rest goes on, and Python can end."""
