@@ -9,7 +9,10 @@ from pytest_rag.evalset.problems import show
 if TYPE_CHECKING:
     import yaml
 
-__all__ = ["syntax_problem"]
+__all__ = ["MAX_DEPTH", "TOO_DEEP", "syntax_problem"]
+
+MAX_DEPTH = 40
+TOO_DEEP = f"Nested deeper than {MAX_DEPTH} levels."
 
 _BACKSLASH = (
     "In double quotes a backslash begins an escape, and this is none. "
@@ -25,6 +28,7 @@ _TAG = "A '!' begins a tag, and tags are not supported. Put a text that begins w
 
 # (part of libyaml's or PyYAML's words, whether the construct's beginning is the place, sentence)
 _SENTENCES: tuple[tuple[str, bool, str], ...] = (
+    ("nesting depth", False, TOO_DEEP),  # libyaml has a limit of its own since 0.2.6
     ("mapping values are not allowed", False, _COLON),
     ("unexpected end of stream", True, "A quote is opened here and never closed."),
     ("document separator", True, "A quote is opened here and never closed."),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import yaml
 
 from pytest_rag.evalset.problems import show
-from pytest_rag.evalset.yamlerrors import syntax_problem
+from pytest_rag.evalset.yamlerrors import MAX_DEPTH, TOO_DEEP, syntax_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Node", "as_text", "compose", "decode", "plain"]
 
-MAX_DEPTH = 40
 MAX_NODES = 1_000_000
 
 # Only the loader's events are used, never its constructors.
@@ -257,7 +256,7 @@ class _Composer:
 
     def _deep(self, height: int, node: Node) -> None:
         if len(self._stack) + height > MAX_DEPTH:
-            self._stop(node, f"Nested deeper than {MAX_DEPTH} levels.")
+            self._stop(node, TOO_DEEP)
 
     def _grow(self, size: int, node: Node) -> None:
         self._count += size

@@ -66,7 +66,7 @@ def said(data):
         ("gate: {R@5: -.inf}\n" + CASE, 1, 13, "'-.inf' is not a finite number."),
         (f"gate: {{R@5: {'9' * 5000}}}\n{CASE}", 1, 13, "'9999999999"),
         ("evalset: &a [*a]", 1, 14, "Alias '*a' stands inside what it refers to."),
-        ("evalset: " + "[" * 100_000, 1, 49, "Nested deeper than 40 levels."),
+        ("evalset: " + "[" * 900, 1, 49, "Nested deeper than 40 levels."),
     ],
 )
 def test_broken_yaml(parser, text, line, column, message):
@@ -75,6 +75,14 @@ def test_broken_yaml(parser, text, line, column, message):
     assert found.startswith(message)
     assert at == line
     assert near == column or (parser == "pure" and abs(near - column) <= 1)
+
+
+def test_what_nests_without_end(parser):
+    """A hundred thousand levels are refused as soon as the parser has seen enough of them."""
+    [(line, column, message)] = said("evalset: " + "[" * 100_000)
+    assert message == "Nested deeper than 40 levels."
+    assert line == 1
+    assert 49 <= column <= 1100
 
 
 def test_a_backslash_in_double_quotes(parser):
