@@ -34,6 +34,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# These tests run in several processes, and what is tested must not take itself for one of them.
+for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    os.environ.pop(_name, None)
+
+
 def shared_data() -> Path | None:
     """Return the folder of public evaluation data, or None where this machine has none."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"

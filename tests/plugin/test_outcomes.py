@@ -111,8 +111,10 @@ def build():
         "def ask(query):\n        time.sleep(600 if query == 'bad' else 0)",
         "async def ask(query):\n        await asyncio.sleep(600 if query == 'bad' else 0)",
         "async def ask(query):\n        time.sleep(600 if query == 'bad' else 0)",
-        "async def late(query):\n        await asyncio.sleep(600 if query == 'bad' else 0)\n"
-        "        return 'yes'\n    def ask(query):\n        return late(query)",
+        (
+            "async def late(query):\n        await asyncio.sleep(600 if query == 'bad' else 0)\n"
+            "        return 'yes'\n    def ask(query):\n        return late(query)"
+        ),
     ],
     ids=["thread", "awaiting", "blocking the loop", "handing on"],
 )
