@@ -85,7 +85,12 @@ def judge(job: Job, seen: Observation, judged: Mapping[str, Score] | None = None
 
 def _result(job: Job, *, outcome: Outcome, **found: Any) -> Result:
     """Return a result without secrets; what names it, and the verdict, stay as they are."""
-    texts = {"query": job.case.query, "tags": list(job.case.tags), **found}
+    texts = {
+        "query": job.case.query,
+        "reference": list(job.case.answers),
+        "tags": list(job.case.tags),
+        **found,
+    }
     return Result(
         evalset=job.evalset,
         case=job.case.id,
@@ -216,6 +221,10 @@ def _times(timing: Timing) -> dict[str, Any]:
             name: {stage: round(ms, 3) for stage, ms in getattr(timing, name).items()}
             for name in ("stages_ms", "self_ms", "cpu_ms")
         },
+        "spans": [
+            [span.depth, span.stage, span.part, round(span.start_ms, 2), round(span.ms, 2)]
+            for span in timing.spans
+        ],
     }
 
 

@@ -50,6 +50,7 @@ class Result:
         repeat: 0 for the first run of the case, then 1, 2, …
         outcome: ``passed``, ``failed``, ``error`` or ``not_run``.
         query: The question.
+        reference: Answers that were acceptable when it was asked; empty where none was written.
         answer: The pipeline's answer, or None.
         retrieved: ``[{id, rank, score, node}]``, rank from 1; None where nothing is known.
         gold: ``{id: {grade, rank, indexed, lost}}``; the rank is None where it was not retrieved,
@@ -60,6 +61,8 @@ class Result:
         stages_ms: Inclusive milliseconds by stage.
         self_ms: Milliseconds by stage without the stages inside it.
         cpu_ms: Processor milliseconds by stage without the stages inside it.
+        spans: ``[[depth, stage, class, start_ms, ms], …]``: when components ran, in the order they
+            began; at most forty, those that took longest.
         latency_ms: Service time; None where the pipeline never ran.
         wait_ms: Time before that.
         calls: ``[{stage, model, input_tokens, …, cost_usd, latency_ms, origin, ended}]``.
@@ -80,6 +83,7 @@ class Result:
     repeat: int = 0
     outcome: Outcome
     query: str
+    reference: list[str] = field(default_factory=list)
     answer: str | None = None
     retrieved: list[dict[str, Any]] | None = None
     gold: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -88,6 +92,7 @@ class Result:
     stages_ms: dict[str, float] = field(default_factory=dict)
     self_ms: dict[str, float] = field(default_factory=dict)
     cpu_ms: dict[str, float] = field(default_factory=dict)
+    spans: list[list[Any]] = field(default_factory=list)
     latency_ms: float | None = None
     wait_ms: float | None = None
     calls: list[dict[str, Any]] = field(default_factory=list)

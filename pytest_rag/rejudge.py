@@ -57,6 +57,7 @@ def rejudge(
         scores={name: _fields(score) for name, score in scores.items()},
         checks=[*map(redact, map(noted, verdicts)), *record.complaint()],
         gold=record.gold(),
+        reference=redact(list(case.answers)),
         fingerprint=fingerprint_of(case),
         tags=list(case.tags),
         min_pass=case.min_pass / case.repeat,

@@ -29,6 +29,7 @@ __all__ = [
     "PipelineSpec",
     "Retrieved",
     "Score",
+    "SpanTime",
     "Stage",
     "Step",
     "Timing",
@@ -245,6 +246,17 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpanTime:
+    """When a component of a class ran, inside ``depth`` others; milliseconds of the run."""
+
+    depth: int
+    stage: str
+    part: str
+    start_ms: float
+    ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
     """Where the time of one run went, in milliseconds.
 
@@ -254,6 +266,7 @@ class Timing:
         stages_ms: Inclusive time by stage; overlapping spans of one stage count once.
         self_ms: Time by stage without the stages inside it.
         cpu_ms: Processor time by stage, without the stages inside it; the rest was waiting.
+        spans: When components ran, in the order they began; of many, those that took longest.
     """
 
     latency_ms: float
@@ -261,6 +274,7 @@ class Timing:
     stages_ms: Mapping[str, float] = field(default_factory=dict)
     self_ms: Mapping[str, float] = field(default_factory=dict)
     cpu_ms: Mapping[str, float] = field(default_factory=dict)
+    spans: tuple[SpanTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ HEADER = closed(
         },
     },
 )
+NUMBER = {"type": "number", "minimum": 0}
 CALL = closed(
     stage=STAGE,
     model=TEXT,
@@ -72,9 +73,15 @@ CALL = closed(
     tier={"type": ["string", "null"]},
     ended={"type": ["string", "null"]},
     cost_usd=AMOUNT,
-    latency_ms={"type": "number", "minimum": 0},
+    latency_ms=NUMBER,
     origin={"enum": ["live", "cache", "cassette"]},
 )
+SPAN = {
+    "type": "array",
+    "prefixItems": [{"type": "integer", "minimum": 0}, STAGE, TEXT, NUMBER, NUMBER],
+    "minItems": 5,
+    "items": False,
+}
 RESULT = closed(
     kind={"const": "result"},
     evalset=TEXT,
@@ -82,6 +89,7 @@ RESULT = closed(
     repeat={"type": "integer", "minimum": 0},
     outcome={"enum": ["passed", "failed", "error", "not_run"]},
     query={"type": "string"},
+    reference={"type": "array", "items": {"type": "string"}},
     answer={"type": ["string", "null"]},
     retrieved={
         "type": ["array", "null"],
@@ -118,6 +126,7 @@ RESULT = closed(
     stages_ms=MS,
     self_ms=MS,
     cpu_ms=MS,
+    spans={"type": "array", "items": SPAN},
     latency_ms=AMOUNT,
     wait_ms=AMOUNT,
     calls={"type": "array", "items": CALL},

@@ -277,7 +277,7 @@ class Trace:
         if not (self._spans or self._calls or self._restored or held):  # nothing but the whole
             return Timing(latency_ms=(end - self._start) * 1000, wait_ms=wait_ms)
         calls = [call for call in self._calls if not call.restored]
-        timeline = Timeline((self._start, end), list(self._spans.values()), calls)
+        timeline = Timeline((self._start, end), dict(self._spans), calls)
         return timeline.timing(list(self._restored), held, wait_ms)
 
 

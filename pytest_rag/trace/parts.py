@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.types import Call, Timing
+from pytest_rag.types import Call, SpanTime, Timing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,7 +31,7 @@ class Part:
         """Return the part as plain JSON values."""
         times = asdict(self.timing)
         return {
-            "timing": {name: times[name] for name in ("latency_ms", *_FIGURES)},
+            "timing": {name: times[name] for name in ("latency_ms", *_FIGURES, "spans")},
             "calls": [_told(call) for call in self.calls],
         }
 
@@ -41,13 +41,14 @@ class Part:
 
         Raises:
             ValueError: if a figure is missing or is no number.
-            TypeError: if a call has a field that calls have not.
+            TypeError: if a call or a span has a field that they have not.
         """
         times = told["timing"]
         by_stage: dict[str, Any] = {
             name: {str(k): float(v) for k, v in times[name].items()} for name in _FIGURES
         }
-        timing = Timing(latency_ms=float(times["latency_ms"]), **by_stage)
+        spans = tuple(SpanTime(**span) for span in times.get("spans", ()))
+        timing = Timing(latency_ms=float(times["latency_ms"]), spans=spans, **by_stage)
         return cls(timing=timing, calls=tuple(Call(**call) for call in told["calls"]))
 
     def from_cache(self) -> tuple[Call, ...]:

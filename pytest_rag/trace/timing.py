@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from pytest_rag.trace.intervals import length, replaced, subtract
 from pytest_rag.trace.spans import own_cpu, staged_below
+from pytest_rag.trace.starts import Clock, span_times
 from pytest_rag.trace.waits import without
 from pytest_rag.types import STAGES, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_rag.trace.intervals import Interval
     from pytest_rag.trace.restored import Restored
@@ -22,10 +23,10 @@ __all__ = ["Timeline"]
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Spans and calls of a run between its start and its end, on the performance counter."""
+    """Spans by id and calls of a run between its start and its end, on the performance counter."""
 
     whole: Interval
-    spans: Sequence[Span]
+    spans: Mapping[str, Span]
     calls: Sequence[EndedCall]
 
     def timing(
@@ -58,6 +59,7 @@ class Timeline:
             stages_ms={s: _ms(inclusive[s], within[s]) for s in STAGES if s in inclusive},
             self_ms={s: _ms(own[s], nearest[s]) for s in STAGES if s in own},
             cpu_ms={s: max(0.0, cpu[s]) * 1000 for s in STAGES if s in cpu},
+            spans=span_times(Clock(self.whole, held, times), self.spans, self.calls, restored),
         )
 
     def _by_stage(
@@ -68,7 +70,7 @@ class Timeline:
         own: dict[str, list[Interval]] = {}
         cpu: dict[str, float] = {}
         end = self.whole[1]
-        for span in self.spans:
+        for span in self.spans.values():
             if span.stage is None:
                 continue
             interval = (span.start, span.end if span.end is not None else end)

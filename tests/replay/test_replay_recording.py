@@ -106,6 +106,10 @@ def test_budgets_rest_on_recorded_latency(played):
     for stage in ("embed", "retrieve", "synthesize", "llm"):
         assert again["stages_ms"][stage] >= 300
     assert again["self_ms"]["synthesize"] < 300
+    began = {stage: (start, ms) for _, stage, _, start, ms in again["spans"]}
+    assert began["embed"][1] >= 300
+    assert began["llm"][1] >= 300
+    assert began["llm"][0] >= began["synthesize"][0] >= sum(began["retrieve"]) >= 300
 
 
 def test_a_secret_in_a_prompt_is_recorded_nowhere(played, monkeypatch):

@@ -192,6 +192,9 @@ def test_budgets_rest_on_the_stages_first_run(played, ran):
         assert again["stages_ms"][stage] == pytest.approx(first["stages_ms"][stage], rel=0.05)
     assert again["self_ms"]["retrieve"] < 250 < again["self_ms"]["embed"]
     assert again["latency_ms"] >= 600
+    spans = {stage: (start, ms) for _, stage, _, start, ms in again["spans"]}
+    assert spans["llm"][0] >= spans["synthesize"][0] >= sum(spans["retrieve"]) >= 300
+    assert spans["retrieve"][0] <= spans["embed"][0] < 250 < spans["embed"][1]
 
 
 CHANGES = {

@@ -96,6 +96,51 @@ def test_what_overlaps_counts_once(kind):
     assert seen.timing.self_ms["embed"] <= seen.timing.stages_ms["embed"] + 0.1
 
 
+class Both(FixedRetriever):
+    """Asks two retrievers at the same time."""
+
+    async def _aretrieve(self, query_bundle: Any) -> Any:
+        parts = [AwaitingRetriever(wait_s=0.05), AsyncBusy()]
+        found = await asyncio.gather(*(part.aretrieve(query_bundle) for part in parts))
+        return found[0]
+
+
+def test_a_trace_tells_when_each_component_ran():
+    """Those that run at the same time overlap; what comes after begins after; each is told once."""
+    engine = RetrieverQueryEngine.from_args(Both(), llm=ChatLLM())
+    timing = observe(engine, "q").timing
+    assert [(span.depth, span.stage, span.part) for span in timing.spans] == [
+        (0, "retrieve", "Both"),
+        (1, "retrieve", "AwaitingRetriever"),
+        (1, "retrieve", "AsyncBusy"),
+        (0, "synthesize", "CompactAndRefine"),
+        (1, "llm", "ChatLLM"),
+    ]
+    both, first, second, answer, model = timing.spans
+    assert both.start_ms <= first.start_ms <= second.start_ms < first.start_ms + first.ms
+    assert both.ms == pytest.approx(timing.stages_ms["retrieve"])
+    assert answer.start_ms >= both.start_ms + both.ms
+    assert model.start_ms >= answer.start_ms
+    assert answer.start_ms + answer.ms <= timing.latency_ms
+
+
+def test_of_many_components_the_longest_are_told():
+    """A hundred calls of a model leave a record of forty spans, in the order they began."""
+    model = WordEmbedding()
+
+    def ask(query: str) -> str:
+        for n in range(100):
+            model.wait_s = 0.002 if n % 5 == 0 else 0.0
+            model.get_query_embedding(query)
+        return "x"
+
+    spans = observe(ask, "q").timing.spans
+    assert len(spans) == 40
+    assert sum(span.ms >= 2 for span in spans) >= 20
+    starts = [span.start_ms for span in spans]
+    assert starts == sorted(starts)
+
+
 def test_a_pipeline_that_waits_uses_no_processor():
     """Sleeping is latency, not work."""
     timing = observe(waiting_engine(), "q").timing
