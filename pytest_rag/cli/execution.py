@@ -122,13 +122,11 @@ class Execution:
             record: Where the run record is, or None.
         """
         head = records.header({}, self._config.root) if self._writer is None else self._writer.head
-        cases = ((e, case) for e in self._declared.values() for case in e.cases)
         return View(
             summary=summary,
             header={**head, "evalsets": self._facts},
             results=tuple(self.results),
             record=record,
-            references={(e.name, case.id): case.answers for e, case in cases},
             month_usd=self._config.alerts.month_usd,
         )
 

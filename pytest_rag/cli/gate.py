@@ -46,13 +46,11 @@ def gate(
     held = saved.hold(Bars(baseline, Path.cwd(), os.environ))
     summary = saved.summary({name: _unwritten(each, run) for name, each in held.items()})
     tell(saved, summary, verbose=verbose)
-    cases = ((e, case) for e in saved.evalsets.values() for case in e.cases)
     view = View(
         summary=summary,
         header=saved.run.header,
         results=saved.run.results,
         record=str(run),
-        references={(e.name, case.id): case.answers for e, case in cases},
         month_usd=saved.config.alerts.month_usd,
     )
     told = list(write_reports(reports, view, os.environ))

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from pytest_rag.plugin.settings import Settings
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
-    from pytest_rag.types import EvalSet
 
 __all__ = ["Progress", "told_reports"]
 
@@ -35,7 +34,6 @@ def told_reports(
     results: Iterable[Result],
     *,
     head: Mapping[str, Any] | None,
-    evalsets: Iterable[EvalSet],
 ) -> Iterator[tuple[str, bool]]:
     """Write the reports; yield what to say of each, and whether it is well.
 
@@ -45,7 +43,6 @@ def told_reports(
         summary: With what was decided.
         results: Of the run.
         head: The record's header; None where none was written, and one is made.
-        evalsets: Those that are known, for reference answers.
     """
     if not settings.reports and "GITHUB_STEP_SUMMARY" not in os.environ:
         return
@@ -54,7 +51,6 @@ def told_reports(
         header=head or records.header({}, config.rootpath),
         results=tuple(results),
         record=None if head is None else str(config.getoption("--rag-out")),
-        references={(e.name, case.id): case.answers for e in evalsets for case in e.cases},
         month_usd=load(config.rootpath).alerts.month_usd,
     )
     yield from write_reports(settings.reports, view, os.environ)

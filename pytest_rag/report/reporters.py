@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -32,7 +32,6 @@ class View:
         header: Of the run record, whether one was written or not.
         results: Of the run, in the order they were made.
         record: Where the run record is, or None.
-        references: Right answers by evalset and case, where they are known.
         month_usd: US dollars a month may cost, or None.
     """
 
@@ -40,7 +39,6 @@ class View:
     header: Mapping[str, Any]
     results: tuple[Result, ...]
     record: str | None = None
-    references: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     month_usd: float | None = None
 
 
@@ -79,9 +77,7 @@ def _html(view: View) -> str:
     from pytest_rag.report.dashboard import RunView, dashboard
 
     held = {each.name: each.held.to_dict() for each in view.summary.evalsets}
-    run = RunView(
-        header=view.header, results=view.results, verdicts=held, references=view.references
-    )
+    run = RunView(header=view.header, results=view.results, verdicts=held)
     return dashboard([run], month_usd=view.month_usd)
 
 

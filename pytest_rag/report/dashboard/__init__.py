@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.extras import require
 from pytest_rag.report.dashboard import cases, panels
 from pytest_rag.report.dashboard.history import RunView, histories
+from pytest_rag.report.dashboard.verdict import verdict
+from pytest_rag.report.layout import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_rag.report.dashboard.history import History
 
@@ -48,12 +50,19 @@ def dashboard(runs: Iterable[RunView], *, month_usd: float | None = None) -> str
         policy=_policy(style, script),
         style=jinja2.utils.markupsafe.Markup(style),
         script=jinja2.utils.markupsafe.Markup(script),
-        title="RAG evaluation",
+        title=_title(found),
         lead=panels.lead(runs),
         evalsets=[_evalset(n, history) for n, history in enumerate(found)],
         cost=panels.cost(runs, month_usd),
     )
     return text
+
+
+def _title(found: Sequence[History]) -> str:
+    """Return what the browser's tab says: the verdict where there is one evalset."""
+    if len(found) != 1:
+        return "RAG evaluation"
+    return printable(f"{verdict(found[0]).word}: {found[0].name} · RAG evaluation")
 
 
 def _asset(name: str) -> str:

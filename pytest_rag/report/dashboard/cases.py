@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.metrics.gold import matches
-from pytest_rag.report.dashboard.history import average
+from pytest_rag.report.dashboard.history import average, mean_score
+from pytest_rag.report.dashboard.moves import CHANGES, moves, stage_lost
 from pytest_rag.report.layout import printable
 from pytest_rag.report.summary import case_reasons
 from pytest_rag.types import OUTCOMES
@@ -28,15 +29,6 @@ _ANSWER = 4000
 _LINE = 600
 _NODES = 20
 _METRICS = 8
-_FATES = (
-    ("not in the index", "label"),
-    ("in the context", "synthesize"),
-    ("rerank", "rerank"),
-    ("filtered", "rerank"),
-    ("cut from", "rerank"),
-    ("not retrieved", "retrieve"),
-    ("retrieved, but", "rerank"),
-)
 
 
 def packed(value: object) -> str:
@@ -60,6 +52,7 @@ def columns(history: History) -> dict[str, Any]:
     rows = [(case, runs, before.get(case, [])) for case, runs in now.items()]
     tags = sorted({tag for runs in now.values() for tag in runs[0].tags})
     place = {tag: n for n, tag in enumerate(tags)}
+    changes = moves(history)
     return {
         "evalset": plain(history.name, _LINE),
         "chunk": _CHUNK,
@@ -70,8 +63,10 @@ def columns(history: History) -> dict[str, Any]:
         "query": [plain(" ".join(runs[0].query[:_LINE].split()), 300) for _, runs, _ in rows],
         "tags": [[place[tag] for tag in runs[0].tags] for _, runs, _ in rows],
         "outcome": [OUTCOMES.index(case_outcome(runs)) for _, runs, _ in rows],
+        "changes": CHANGES,
+        "change": [CHANGES.index(changes[case]) for case, _, _ in rows],
         "was": [OUTCOMES.index(case_outcome(old)) if old else None for _, _, old in rows],
-        "stage": [_stage(runs) for _, runs, _ in rows],
+        "stage": [stage_lost(runs) for _, runs, _ in rows],
         "scores": [[_score(runs, name) for _, runs, _ in rows] for name in names],
         "old": [[_score(old, name) for _, _, old in rows] for name in names],
         "ms": [_rounded(average(run.latency_ms for run in runs), 2) for _, runs, _ in rows],
@@ -90,7 +85,6 @@ def details(history: History) -> Iterator[list[dict[str, Any]]]:
         yield [
             {
                 **_case(runs, before.get(case, []), changes.get(case, {})),
-                "reference": _references(history, case),
                 "past": [_then(each.get(case, []), metric) for each in past],
             }
             for case, runs in items[start : start + _CHUNK]
@@ -109,33 +103,16 @@ def _changes(history: History) -> dict[str, Mapping[str, Any]]:
     return {str(change.get("case")): change for change in found.get("changes", ())}
 
 
-def _references(history: History, case: str) -> list[str]:
-    known = history.head.run.references.get((history.name, case), ())
-    return [plain(text, _ANSWER) for text in known[:5]]
-
-
 def _then(runs: Sequence[Result], metric: str) -> list[Any]:
     return [OUTCOMES.index(case_outcome(runs)), _score(runs, metric)] if runs else []
 
 
 def _score(runs: Sequence[Result], name: str) -> float | None:
-    values = (run.scores.get(name, {}).get("value") for run in runs)
-    return _rounded(average(values), 4)
+    return _rounded(mean_score(runs, name), 4)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
-
-
-def _stage(runs: Sequence[Result]) -> str:
-    """Return the stage that lost a gold document, or broke; empty where none did."""
-    for run in runs:
-        for gold in run.gold.values():
-            lost = str(gold.get("lost") or "")
-            for words, stage in _FATES if lost else ():
-                if words in lost:
-                    return stage
-    return ""
 
 
 # --- one case -----------------------------------------------------------------------------------
@@ -149,6 +126,7 @@ def _case(
     then = old[0] if old else None
     return {
         "query": plain(run.query, _ANSWER),
+        "reference": [plain(text, _ANSWER) for text in run.reference[:5]],
         "answer": None if run.answer is None else plain(run.answer, _ANSWER),
         "oldAnswer": None if then is None or then.answer is None else plain(then.answer, _ANSWER),
         "repeats": len(runs),
@@ -164,6 +142,7 @@ def _case(
         },
         "stages": {plain(k, 80): round(v, 3) for k, v in run.stages_ms.items()},
         "own": {plain(k, 80): round(v, 3) for k, v in run.self_ms.items()},
+        "spans": [_span(span) for span in run.spans],
         "ms": _rounded(run.latency_ms, 3),
         "oldMs": None if then is None else _rounded(then.latency_ms, 3),
         "usd": run.cost_usd,
@@ -233,6 +212,11 @@ def _gold(
         gold.get("rank"),
         plain(lost, _LINE) if lost else None,
     ]
+
+
+def _span(span: Sequence[Any]) -> list[Any]:
+    depth, stage, part, start, ms = span
+    return [depth, plain(stage, 80), plain(part, 80), start, ms]
 
 
 def _call(call: Mapping[str, Any]) -> list[Any]:

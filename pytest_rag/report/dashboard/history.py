@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.records import Result, Run
 
-__all__ = ["History", "RunView", "Snapshot", "histories", "stages_of"]
+__all__ = ["History", "RunView", "Snapshot", "histories", "mean_score", "stages_of"]
 
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -31,13 +31,11 @@ class RunView:
         header: Of the record.
         results: Of the run.
         verdicts: What was decided by evalset, as the record's footer tells it.
-        references: Right answers by evalset and case, where they are known.
     """
 
     header: Mapping[str, Any]
     results: Sequence[Result]
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    references: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, run: Run) -> Self:
@@ -187,3 +185,8 @@ def average(values: Iterable[float | None]) -> float | None:
     """Return the mean of what is known, or None."""
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
+
+
+def mean_score(runs: Iterable[Result], metric: str) -> float | None:
+    """Return the mean of a metric over runs of one case, or None."""
+    return average(run.scores.get(metric, {}).get("value") for run in runs)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.extras import require
-from pytest_rag.gate import NEEDS_BASELINE
 from pytest_rag.report.dashboard import charts
 from pytest_rag.report.dashboard.charts import ms, usd
+from pytest_rag.report.dashboard.moves import moved
 from pytest_rag.report.dashboard.spend import saved, spend
+from pytest_rag.report.dashboard.verdict import verdict
 from pytest_rag.report.layout import count, money, printable
 from pytest_rag.types import OUTCOMES
 
@@ -39,7 +40,8 @@ def evalset(history: History) -> dict[str, Any]:
     held = history.head.run.verdicts.get(history.name, {})
     return {
         "name": printable(history.name),
-        "verdict": _verdict(history.head, held),
+        "verdict": verdict(history),
+        "moved": moved(history),
         "cards": list(_cards(history)),
         "compared": _compared(held),
         "quality": [_quality(history, name) for name in history.metrics[:_METRICS]],
@@ -55,52 +57,7 @@ def _panel(title: str, about: str, svg: str, head: Sequence[str], rows: Any) -> 
     }
 
 
-# --- the verdict --------------------------------------------------------------------------------
-
-
-def _verdict(head: Snapshot, held: Mapping[str, Any]) -> dict[str, Any]:
-    """Return red, green, or that nothing was measured; with the reasons, first things first."""
-    n = head.summary.outcomes
-    reasons = [f"{count(n[o], 'case')} {_WORDS[o]}" for o in ("failed", "error") if n[o]]
-    reasons += [*_broken_limits(held), *_regressed(held)] if held.get("bad") else []
-    if held.get("missing"):
-        reasons.append(str(held["missing"]))
-    if not n["passed"] + n["failed"]:
-        tone, word = "bad", "Nothing was measured"
-    elif reasons or held.get("bad"):
-        tone, word = "bad", "Red"
-    else:
-        word = "Green"
-        reasons = [f"{count(n['not_run'], 'case')} not run"] if n["not_run"] else []
-        reasons += _not_judged(held)
-        tone = "odd" if reasons else "good"
-    return {"tone": tone, "word": word, "reasons": [printable(r) for r in reasons[:8]]}
-
-
-def _not_judged(held: Mapping[str, Any]) -> list[str]:
-    waiting = [gate for gate in held.get("gates", ()) if gate.get("passed") is None]
-    some = [gate for gate in waiting if gate.get("reason") != NEEDS_BASELINE]
-    return [f"{count(len(some), 'limit')} not judged: {some[0].get('reason')}"] if some else []
-
-
-def _broken_limits(held: Mapping[str, Any]) -> Iterator[str]:
-    for gate in held.get("gates", ()):
-        if gate.get("passed") is False:
-            yield f"{gate.get('name')} {gate.get('reason')}"
-
-
-def _regressed(held: Mapping[str, Any]) -> Iterator[str]:
-    found = held.get("comparison") or {}
-    for each in found.get("metrics", ()):
-        if each.get("verdict") == "regressed" or each.get("refused"):
-            yield f"{each.get('metric')} {each.get('reason') or each.get('verdict')}"
-    for key, words in (
-        ("broke", "failing that passed before"),
-        ("unlabelled", "whose gold left the index"),
-        ("unmeasured", "that could not be measured"),
-    ):
-        if found.get(key):
-            yield f"{count(len(found[key]), 'case')} {words}"
+# --- against the baseline ----------------------------------------------------------------------
 
 
 def _compared(held: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -143,26 +100,34 @@ def _cards(history: History) -> Iterator[dict[str, str]]:
         if row.mean is not None:
             span = "" if row.low is None else f"95 % interval {row.low:.3f} to {row.high:.3f}"
             old = None if base is None else base.mean(row.name)
-            yield _card(row.name, f"{row.mean:.3f}", span, _change(row.mean, old))
+            yield _card(row.name, f"{row.mean:.3f}", span, *_change(row.mean, old))
     if head.latency is not None:
         p50, p95 = head.latency
-        yield _card("Latency p50", ms(p50), f"p95 {ms(p95)}")
+        old = None if base is None or base.latency is None else base.latency[0]
+        before = "" if old is None else f"{ms(old)} before"
+        yield _card("Latency, median", ms(p50), f"p95 {ms(p95)}", before)
     used = head.summary.usage
     known = f"{money(used.known_usd)} known" if used.cost_usd is None else "of the whole run"
     yield _card("Cost", usd(used.cost_usd), known)
     calls = sum(used.origins.values())
     hits = calls - used.origins.get("live", 0)
-    share = f"{hits:,} of {count(calls, 'call')}" if calls else "no calls"
-    yield _card("Answered without asking", f"{hits / calls:.0%}" if calls else "—", share)
+    share = f"{hits:,} of {count(calls, 'call')} of models" if calls else "no calls of models"
+    yield _card("From cache or cassette", f"{hits / calls:.0%}" if calls else "—", share)
 
 
-def _card(label: str, value: str, about: str, change: str = "") -> dict[str, str]:
-    fields = {"label": label, "value": value, "about": about, "change": change}
+def _card(label: str, value: str, about: str, change: str = "", way: str = "") -> dict[str, str]:
+    fields = {"label": label, "value": value, "about": about, "change": change, "way": way}
     return {key: printable(text) for key, text in fields.items()}
 
 
-def _change(now: float, before: float | None) -> str:
-    return "" if before is None else f"{now - before:+.3f} since the run before"
+def _change(now: float, before: float | None) -> tuple[str, str]:
+    """Return how far a mean moved, and which way."""
+    if before is None:
+        return "", ""
+    if f"{now:.3f}" == f"{before:.3f}":
+        return "as in the run before", ""
+    sign, way = ("▲ +", "up") if now > before else ("▼ \u2212", "down")
+    return f"{sign}{abs(now - before):.3f} since the run before", way
 
 
 # --- charts -------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 (() => {
   const OUTCOMES = ["passed", "failed", "error", "not_run"];
   const WORDS = { passed: "passed", failed: "failed", error: "broke", not_run: "not run" };
-  const PAGE = 25;
-  const MOVED = ["passed before", "worse", "new", "same", "better", "mended"];
+  const PAGE = matchMedia("(max-width: 640px)").matches ? 10 : 25;
+  const PAPER = 500; // rows of a table that is printed
   const byId = (id) => document.getElementById(id);
 
   // Everything that a record says becomes text, never markup.
@@ -23,7 +23,7 @@
     return node;
   }
 
-  const score = (value) => (value === null || value === undefined ? "—" : value.toFixed(3));
+  const score = (value) => (unknown(value) ? "—" : value.toFixed(3));
   function ms(value) {
     if (value === null || value === undefined) return "—";
     if (value >= 10000) return (value / 1000).toFixed(1) + " s";
@@ -34,7 +34,10 @@
     if (value === 0) return "$0.00";
     return "$" + value.toFixed(Math.max(2, 1 - Math.floor(Math.log10(Math.abs(value)))));
   }
-  const arrow = (before, now) => el("span", { class: now < before ? "down" : now > before ? "up" : null }, score(before) + " → " + score(now));
+  const unknown = (value) => value === null || value === undefined;
+  const way = (before, now) => (unknown(before) || unknown(now) || now === before ? null : now < before ? "down" : "up");
+  const moved = (before, now) => el("span", { class: way(before, now) }, score(now));
+  const arrow = (before, now) => (way(before, now) ? el("span", { class: way(before, now) }, score(before) + " → " + score(now)) : score(now));
   const verdict = (n) => el("span", { class: "tag " + WORDS[OUTCOMES[n]].replace(" ", "") }, WORDS[OUTCOMES[n]]);
 
   async function unpack(id) {
@@ -51,6 +54,7 @@
       this.article = article;
       this.form = article.querySelector("[data-filters]");
       this.page = 0;
+      this.rows = PAGE;
       this.sort = ["place", 1];
       this.chunks = new Map();
     }
@@ -58,7 +62,7 @@
       const data = (this.data = await unpack(this.key + "-table"));
       this.size = data.id.length;
       this.words = data.id.map((id, n) => [id, data.query[n], ...data.tags[n].map((t) => data.allTags[t])].join("\n").toLowerCase());
-      this.change = data.id.map((_, n) => this.changeOf(n));
+      this.change = data.change.map((n) => data.changes[n]);
       this.columns = this.columnsOf();
       this.fill();
       this.form.addEventListener("input", () => this.show(0));
@@ -68,23 +72,11 @@
         button.addEventListener("click", () => this.show(this.page + Number(button.dataset.page)));
       this.show(0);
     }
-    // Of the run before: a case that broke comes first, then the first metric decides.
-    changeOf(n) {
-      const { was, outcome, scores, old } = this.data;
-      if (was[n] === null) return "new";
-      if (was[n] === 0 && outcome[n] !== 0) return "passed before";
-      if (was[n] !== 0 && outcome[n] === 0) return "mended";
-      const before = scores.length ? old[0][n] : null;
-      const now = scores.length ? scores[0][n] : null;
-      if (before === null || now === null || before === now) return "same";
-      return now < before ? "worse" : "better";
-    }
     columnsOf() {
       const data = this.data;
-      const compared = data.was.some((old) => old !== null);
       const metrics = data.metrics.slice(0, 3).map((name, m) => ({
         name, number: true, of: (n) => data.scores[m][n],
-        cell: (n) => (compared && data.old[m][n] !== null && data.scores[m][n] !== null && data.old[m][n] !== data.scores[m][n] ? arrow(data.old[m][n], data.scores[m][n]) : score(data.scores[m][n])),
+        cell: (n) => arrow(data.old[m][n], data.scores[m][n]),
       }));
       return [
         { name: "Case", of: (n) => data.id[n], row: true, cell: (n) => el("button", { type: "button", onclick: () => opened.show(this, n) }, data.id[n]) },
@@ -130,10 +122,10 @@
       const [name, way] = this.sort;
       const column = this.columns.find((each) => each.name === name);
       if (!column) {
-        const rank = (n) => MOVED.indexOf(this.change[n]) * 10 - [0, 3, 2, 1][this.data.outcome[n]];
+        const rank = (n) => this.data.change[n] * 10 - [0, 3, 2, 1][this.data.outcome[n]];
         return found.sort((a, b) => rank(a) - rank(b) || a - b);
       }
-      const missing = (v) => v === null || v === undefined || v === "";
+      const missing = (v) => unknown(v) || v === "";
       return found.sort((a, b) => {
         const [x, y] = [column.of(a), column.of(b)];
         if (missing(x) || missing(y)) return missing(x) - missing(y) || a - b;
@@ -143,9 +135,9 @@
     show(page) {
       const started = performance.now();
       this.found = this.matching();
-      const pages = Math.max(1, Math.ceil(this.found.length / PAGE));
+      const pages = Math.max(1, Math.ceil(this.found.length / this.rows));
       this.page = Math.min(Math.max(page, 0), pages - 1);
-      const rows = this.found.slice(this.page * PAGE, (this.page + 1) * PAGE).map((n) => this.row(n));
+      const rows = this.found.slice(this.page * this.rows, (this.page + 1) * this.rows).map((n) => this.row(n));
       this.head();
       this.article.querySelector("[data-body]").replaceChildren(...rows);
       const some = this.found.length === this.size ? "" : this.found.length.toLocaleString("en") + " of ";
@@ -162,7 +154,7 @@
       const cells = this.columns.map((column) => {
         const on = column.name === name;
         const button = el("button", { type: "button", "data-sort": column.name, onclick: () => this.by(column.name) }, column.name + (on ? (way > 0 ? " ▲" : " ▼") : ""));
-        return el("th", { scope: "col", class: column.number ? "n" : null, "aria-sort": on ? (way > 0 ? "ascending" : "descending") : null }, button);
+        return el("th", { scope: "col", role: "columnheader", class: column.number ? "n" : null, "aria-sort": on ? (way > 0 ? "ascending" : "descending") : null }, button);
       });
       const row = this.article.querySelector("[data-head]");
       const inside = row.contains(document.activeElement);
@@ -174,7 +166,13 @@
       this.show(0);
     }
     row(n) {
-      return el("tr", null, this.columns.map((c) => el(c.row ? "th" : "td", { scope: c.row ? "row" : null, class: c.number ? "n" : c.wide ? "q" : null }, c.cell(n))));
+      const cell = (c) => el(c.row ? "th" : "td", { scope: c.row ? "row" : null, role: c.row ? "rowheader" : "cell", class: c.number ? "n" : c.wide ? "q" : null, "data-label": c.name }, c.cell(n));
+      return el("tr", { role: "row" }, this.columns.map(cell));
+    }
+    // On paper nobody turns pages.
+    print(on) {
+      this.rows = on ? PAPER : PAGE;
+      this.show(0);
     }
     async detail(n) {
       const chunk = Math.floor(n / this.data.chunk);
@@ -193,35 +191,61 @@
   const part = (title, ...inside) => el("section", null, el("h3", null, title), ...inside);
   const said = (text) => el("div", { class: "said", dir: "auto", tabindex: "0", role: "group", "aria-label": "text" }, text === "" ? "(empty)" : text);
 
-  // Inclusive time is pale, own time is full; the record holds durations and no starting times.
+  // A row a component that ran, where it ran; of a record that does not tell when, a row a stage.
   function waterfall(found) {
-    const stages = found.stages;
-    const whole = Math.max(found.ms || 0, ...Object.values(stages), 0.001);
-    const starts = {};
+    const { stages, own, spans } = found;
+    const known = spans.length > 0;
+    const rows = known ? spans.map(([depth, stage, part, start, took]) => ({ depth, stage, name: part, start, took })) : endToEnd(stages, found.ms);
+    const whole = Math.max(found.ms || 0, ...rows.map((row) => row.start + row.took), 0.001);
+    const ordered = [...new Set(rows.map((row) => row.stage))];
+    const note = known ? "Where bars overlap, components ran at the same time or one inside the other." : "This record does not tell when a stage began: they are laid end to end.";
+    const figures = Object.keys(stages).map((name) => [name, ms(stages[name]), ms(own[name] || 0)]);
+    const parts = rows.map((row) => ["\u00a0".repeat(2 * row.depth) + row.name, row.stage, ms(row.start), ms(row.took)]);
+    return [
+      el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Waterfall" }, picture(rows, whole, ordered)),
+      el("p", { class: "legend" }, ordered.map((stage, n) => el("span", null, el("i", { class: "s" + (n % 7) }), stage))),
+      el("p", { class: "note" }, note),
+      table(["stage", "with all inside", "itself"], figures),
+      known ? el("details", null, el("summary", null, "Every component"), table(["component", "stage", "began at", "took"], parts)) : "",
+    ];
+  }
+  function endToEnd(stages, whole) {
     let at = 0;
-    for (const name of Object.keys(stages)) {
-      if (name === "embed" && "retrieve" in stages) starts[name] = 0;
-      else if (name === "llm" && "synthesize" in stages) starts[name] = Math.max(0, at - stages[name]);
-      else { starts[name] = Math.min(at, Math.max(0, whole - stages[name])); at = starts[name] + stages[name]; }
-    }
-    const rows = [["latency", 0, whole, 0], ...Object.keys(stages).map((name) => [name, starts[name], stages[name], found.own[name] || 0])];
-    const picture = svg("svg", { class: "fall", viewBox: "0 0 720 " + (rows.length * 26 + 12), role: "img", "aria-label": "Waterfall of the stages; the table below holds its figures" });
-    rows.forEach(([name, start, length, own], n) => {
-      const y = n * 26 + 8;
-      const scale = 480 / whole;
-      picture.append(svg("text", { x: 10, y: y + 14 }, name.slice(0, 16)));
-      picture.append(svg("rect", { class: "all", x: 120 + start * scale, y, width: Math.max(1.5, length * scale), height: 18, rx: 2 }));
-      if (own) picture.append(svg("rect", { class: "own", x: 120 + start * scale, y: y + 5, width: Math.max(1, own * scale), height: 8 }));
-      picture.append(svg("text", { class: "dim", x: 612, y: y + 14 }, ms(length)));
+    return Object.keys(stages).map((stage) => {
+      const inside = (stage === "embed" && "retrieve" in stages) || (stage === "llm" && "synthesize" in stages);
+      const start = stage === "embed" && inside ? 0 : inside ? Math.max(0, at - stages[stage]) : Math.min(at, Math.max(0, (whole || 0) - stages[stage]));
+      if (!inside) at = start + stages[stage];
+      return { depth: 0, stage, name: stage, start, took: stages[stage] };
     });
-    const figures = rows.slice(1).map(([name, , length, own]) => [name, ms(length), ms(own)]);
-    return [picture, el("p", { class: "note" }, "Laid end to end in the pipeline's order, since the record holds durations only. Pale: with the stages inside it; full: its own time."), table(["stage", "with all inside", "itself"], figures)];
+  }
+  function picture(rows, whole, ordered) {
+    const [left, wide, line] = [190, 440, 24];
+    const height = (rows.length + 1) * line + 30;
+    const drawn = svg("svg", { class: "fall", viewBox: "0 0 720 " + height, role: "img", "aria-label": "Waterfall of " + rows.length + " bars over " + ms(whole) + "; the tables below hold its figures" });
+    for (let n = 0; n <= 4; n++) {
+      const x = left + (wide * n) / 4;
+      drawn.append(svg("line", { x1: x, x2: x, y1: 22, y2: height - 4 }));
+      drawn.append(svg("text", { class: "dim", x, y: 15, "text-anchor": n ? (n === 4 ? "end" : "middle") : "start" }, n ? ms((whole * n) / 4) : "0"));
+    }
+    const bar = (n, name, kind, start, took, depth) => {
+      const y = 26 + n * line;
+      const [x, length] = [left + (start / whole) * wide, Math.max(2, (took / whole) * wide)];
+      const most = 24 - 2 * depth;
+      drawn.append(svg("text", { x: 10 + depth * 12, y: y + 14 }, name.length > most ? name.slice(0, most - 1) + "…" : name));
+      const box = svg("rect", { class: kind, x, y: y + 3, width: length, height: line - 9, rx: 2 });
+      box.append(svg("title", {}, name + ": " + ms(start) + " to " + ms(start + took)));
+      drawn.append(box, svg("text", { class: "dim", x: 640, y: y + 14 }, ms(took)));
+    };
+    bar(0, "the whole run", "all", 0, whole, 0);
+    rows.forEach((row, n) => bar(n + 1, row.name, "s" + (ordered.indexOf(row.stage) % 7), row.start, row.took, row.depth));
+    return drawn;
   }
 
   function* parts(cases, n, found) {
     const data = cases.data;
     const compared = data.was[n] !== null;
-    yield el("p", null, verdict(data.outcome[n]), compared ? " before: " : "", compared ? verdict(data.was[n]) : "", found.repeats > 1 ? " " + found.repeats + " repeats; one that decided is shown" : "");
+    const facts = [data.stage[n] ? "gold lost at " + data.stage[n] : "", ms(found.ms), usd(found.usd), found.repeats > 1 ? found.repeats + " repeats; one that decided is shown" : ""];
+    yield el("p", { class: "facts" }, verdict(data.outcome[n]), compared ? el("span", null, "before: ", verdict(data.was[n])) : "", facts.filter(Boolean).map((fact) => el("span", null, fact)), data.tags[n].map((tag) => el("span", { class: "tag plain" }, data.allTags[tag])));
     if (found.why.length) yield part("Why", el("ul", null, found.why.map((reason) => el("li", null, reason))));
     yield part("Question", said(found.query));
     found.reference.forEach((text, place) => (found.reference[place] = said(text)));
@@ -242,7 +266,7 @@
         yield part("Retrieved before, not now", table(["document", "rank before", "gold"], found.dropped.map(([name, rank, grade]) => [name, rank, gold(grade)]), found.dropped.map((node) => node[2] > 0)));
     }
     const scores = Object.entries(found.scores);
-    if (scores.length) yield part("Scores", table(["metric", "before", "now", ""], scores.map(([name, [now, old, why]]) => [name, score(old), now !== null && old !== null ? arrow(old, now) : score(now), why ?? ""])));
+    if (scores.length) yield part("Scores", table(["metric", "before", "now", ""], scores.map(([name, [now, old, why]]) => [name, score(old), moved(old, now), why ?? ""])));
     if (Object.keys(found.stages).length) yield part("Time: " + ms(found.ms) + (found.oldMs ? ", before " + ms(found.oldMs) : ""), ...waterfall(found));
     if (found.calls.length) yield part("Calls: " + usd(found.usd), table(["stage", "model", "origin", "tokens in", "out", "cost", "latency"], found.calls.map(([stage, model, origin, read, written, cost, took]) => [stage, model, origin, read ?? "—", written ?? "—", usd(cost), ms(took)])));
     const past = found.past.map((then, place) => [data.runs[place], then]).filter(([, then]) => then.length);
@@ -258,6 +282,7 @@
       if (!this.dialog.open) this.dialog.showModal();
       this.dialog.scrollTop = 0;
       const place = cases.found.indexOf(n);
+      byId("case-place").textContent = place < 0 ? "" : (place + 1).toLocaleString("en") + " of " + cases.found.length.toLocaleString("en");
       const [back, next] = this.dialog.querySelectorAll("[data-step]");
       back.disabled = place <= 0;
       next.disabled = place < 0 || place === cases.found.length - 1;
@@ -296,6 +321,8 @@
   theme.addEventListener("click", () => { root.dataset.theme = dark() ? "light" : "dark"; name(); });
   name();
   byId("print").addEventListener("click", () => print());
+  addEventListener("beforeprint", () => { for (const cases of tables.values()) cases.print(true); });
+  addEventListener("afterprint", () => { for (const cases of tables.values()) cases.print(false); });
 
   async function start() {
     for (const cases of tables.values()) await cases.load();
