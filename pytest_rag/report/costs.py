@@ -8,7 +8,7 @@ import json
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.report.layout import count, money, printable
+from pytest_rag.report.layout import count, harmless, money, printable
 from pytest_rag.zones import name_of
 
 if TYPE_CHECKING:
@@ -153,13 +153,8 @@ def as_csv(spent: Spending) -> str:
     writer.writerow((spent.by, *_COLUMNS))
     for name, sums in spent.rows.items():
         values = _values(sums)
-        writer.writerow((_harmless(name), *(values[column] for column in _COLUMNS)))
+        writer.writerow((harmless(name), *(values[column] for column in _COLUMNS)))
     return file.getvalue()
-
-
-def _harmless(name: str) -> str:
-    """Return a name that no spreadsheet takes for a formula."""
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 # --- the page ---------------------------------------------------------------------------------

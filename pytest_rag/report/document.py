@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticSerializationError
 
 from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.redact import redact
@@ -147,7 +149,10 @@ def document(view: View) -> str:
         evalsets=[_evalset(each, cases.get(each.name, [])) for each in summary.evalsets],
     )
     plain = Report.model_validate(redact(made.model_dump()))
-    return plain.model_dump_json(indent=2) + "\n"
+    try:
+        return plain.model_dump_json(indent=2) + "\n"
+    except PydanticSerializationError:  # halves of characters, which UTF-8 cannot hold
+        return json.dumps(plain.model_dump(), indent=2, allow_nan=False) + "\n"
 
 
 def _green(evalsets: Sequence[EvalSetSummary]) -> bool:

@@ -20,6 +20,7 @@ __all__ = [
     "count",
     "cut",
     "duration",
+    "harmless",
     "labelled",
     "money",
     "printable",
@@ -34,10 +35,16 @@ MOST = 400
 """Characters of a text that are shown."""
 
 
-# Controls of the terminal, line ends, what turns the direction of text, halves of a character.
+# Controls of the terminal, line ends, what turns the direction of text, what nobody sees, halves
+# of a character. The joiners U+200C and U+200D stay: words and emoji are spelled with them.
 _UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0a-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0a-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ufeff\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e007f]"
 )
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a formula begins in a spreadsheet; some read full-width signs as well."""
 
 
 class Line(NamedTuple):
@@ -57,6 +64,12 @@ def duration(ms: float) -> str:
 def printable(line: str) -> str:
     """Return one line with what would steer a terminal written out as escapes."""
     return _UNPRINTABLE.sub(lambda found: ascii(found.group())[1:-1], line)
+
+
+def harmless(text: str) -> str:
+    """Return a text on one line that no spreadsheet takes for a formula."""
+    line = printable(text)
+    return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def cut(text: str, most: int = MOST) -> str:

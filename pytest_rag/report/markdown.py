@@ -64,12 +64,12 @@ def markdown(
 
 def code(text: object, most: int = _CELL) -> str:
     """Return untrusted text as a code span that fits a table's cell."""
-    plain = printable(" ".join(str(text).split()))
+    plain = printable(" ".join(str(text).split())) or "(empty)"
     if len(plain) > most:
         plain = f"{plain[: most - 2]} …"
     ticks = max((len(run) for run in re.findall("`+", plain)), default=0)
     fence = "`" * (ticks + 1)
-    pad = " " if ticks or plain.startswith("`") or not plain.strip() else ""
+    pad = " " if ticks else ""
     return f"{fence}{pad}{plain}{pad}{fence}".replace("|", "\\|")
 
 
@@ -296,7 +296,8 @@ def _failures(each: EvalSetSummary, rows: int, record: str | None) -> Iterator[s
         some = ", ".join(map(code, trouble.cases[:5]))
         more = f" and {len(trouble.cases) - 5} more" if len(trouble.cases) > 5 else ""
         kind = {"failed": "failed", "error": "broke", "not_run": "not run"}[trouble.outcome]
-        cells.append((f"{some}{more}", kind, "; ".join(map(code, trouble.reasons[:3]))))
+        why = "; ".join(map(code, trouble.reasons[:3])) or "no reason known"
+        cells.append((f"{some}{more}", kind, why))
     yield from table(("cases", "", "why"), cells)
     if len(groups) > rows:
         yield f"\n… and {len(groups) - rows} more. {_pointer(record)}"

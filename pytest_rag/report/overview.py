@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_rag.report.dashboard.history import histories
 from pytest_rag.report.dashboard.spend import saved, spend
+from pytest_rag.report.dashboard.verdict import verdict
 from pytest_rag.report.layout import count, duration, money
 from pytest_rag.report.markdown import code, table
 from pytest_rag.types import OUTCOMES
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from pytest_rag.report.dashboard.history import History, RunView, Snapshot
+    from pytest_rag.report.dashboard.verdict import Verdict
 
 __all__ = ["overview"]
 
@@ -40,11 +42,19 @@ def _evalset(history: History) -> Iterator[str]:
     when = f" on {head.when} UTC" if head.when else ""
     at = f" at {code(head.run.commit)}" if head.run.commit else ""
     yield from ("", f"## {code(history.name)}", "")
+    yield from _verdict(verdict(history))
     yield f"{count(head.summary.cases, 'case')}{when}{at}: {told or 'none ran'}."
     yield from _quality(head)
     yield from _latency(head)
     if len(history.snapshots) > 1:
         yield from _over_time(history)
+
+
+def _verdict(found: Verdict) -> Iterator[str]:
+    yield f"**{found.word}.** {found.sentence}"
+    yield from ("", *(f"- {code(reason)}" for reason in found.reasons))
+    if found.reasons:
+        yield ""
 
 
 def _quality(head: Snapshot) -> Iterator[str]:

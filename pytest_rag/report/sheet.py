@@ -6,7 +6,7 @@ import csv
 import io
 from typing import TYPE_CHECKING
 
-from pytest_rag.report.layout import cut, printable
+from pytest_rag.report.layout import cut, harmless
 from pytest_rag.report.summary import case_reasons
 
 if TYPE_CHECKING:
@@ -26,28 +26,22 @@ def sheet(results: Sequence[Result]) -> str:
     metrics = sorted({name for result in results for name in result.scores})
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow([*_COLUMNS, *_FIGURES, *map(_harmless, metrics)])
+    writer.writerow([*_COLUMNS, *_FIGURES, *map(harmless, metrics)])
     for result in results:
         writer.writerow([*_texts(result), *_figures(result, metrics)])
     return file.getvalue()
 
 
 def _texts(result: Result) -> Iterator[str | int]:
-    yield _harmless(result.evalset)
-    yield _harmless(result.case)
+    yield harmless(cut(result.evalset, _TEXT))
+    yield harmless(cut(result.case, _TEXT))
     yield result.repeat
     yield result.outcome
-    yield _harmless(result.query)
-    yield _harmless(result.answer or "")
-    yield _harmless("; ".join(case_reasons([result])))
+    yield harmless(cut(result.query, _TEXT))
+    yield harmless(cut(result.answer or "", _TEXT))
+    yield harmless(cut("; ".join(case_reasons([result])), _TEXT))
 
 
 def _figures(result: Result, metrics: Sequence[str]) -> Iterator[object]:
     yield from (getattr(result, name) for name in _FIGURES)
     yield from (result.scores.get(name, {}).get("value") for name in metrics)
-
-
-def _harmless(text: str) -> str:
-    """Return a text on one line that no spreadsheet takes for a formula."""
-    line = printable(cut(text, _TEXT))
-    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line

@@ -318,7 +318,7 @@ def _usage(runs: Iterable[Result]) -> Usage:
         known_usd=known,
         unknown_runs=len(unknown),
         reason=_commonest(map(_why_unknown, unknown)),
-        origins=dict(Counter(call["origin"] for run in used for call in run.calls)),
+        origins=dict(Counter(call.get("origin") or "live" for run in used for call in run.calls)),
         **_estimates([call for run in used for call in run.calls]),
         judge_calls=sum(call.get("stage") == JUDGE for run in used for call in run.calls),
         judge_usd=_known_sum(run.judge_cost_usd for run in used),
@@ -387,4 +387,5 @@ def _complaints(run: Result) -> Iterator[tuple[Any, str]]:
         yield text, text
     for check in run.checks:
         if not check["passed"]:
-            yield (check["metric"], repr(check["argument"])), check["reason"]
+            reason = check.get("reason") or f"{check['metric']} did not pass"
+            yield (check["metric"], repr(check.get("argument"))), reason

@@ -25,6 +25,13 @@ POISON = {
     "endscript": "</script><script>window.pwned=1</script>",
     "surrogate": "half \ud800 a character",
     "nul": "a\x00b",
+    "entity": "&lt;img src=x onerror=&quot;window.pwned=1&quot;&gt; &#60;script&#62; &amp;amp;",
+    "hidden": "pass\u200bword \ufeff \u2060 soft\xadhyphen \U000e0041\U000e0042",
+    "autolink": "www.evil.example <https://evil.example> <a@evil.example> a@evil.example",
+    "pipe": "\\| \\\\| <b>x</b> | @octocat | `\\|` **bold** ~~gone~~ [^1] - [x] :smile: $x$",
+    "tab": "\t=1+1",
+    "carriage": "\r=1+1",
+    "wide": "\uff1d1+1",
 }  # fmt: skip
 LONG = "long " * 2_000_000
 

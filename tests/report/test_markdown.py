@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from html.parser import HTMLParser
 
+import cmarkgfm
 import pytest
-from markdown_it import MarkdownIt
-from report_parts import held, poisoned, result
+from cmarkgfm.cmark import Options
+from report_parts import POISON, held, poisoned, result
 
+from pytest_rag.changes import CaseChange, GoldChange
 from pytest_rag.report.dashboard import RunView
-from pytest_rag.report.markdown import MOST, markdown
+from pytest_rag.report.markdown import MOST, code, markdown, table
 from pytest_rag.report.overview import overview
 from pytest_rag.report.summary import summarise
 
@@ -46,10 +49,27 @@ class _Alive(HTMLParser):
 
     @classmethod
     def of(cls, text):
-        """Return what a renderer that lets HTML through makes of Markdown."""
+        """Return what GitHub's renderer makes of Markdown, where it lets HTML through."""
         found = cls()
-        found.feed(MarkdownIt("commonmark", {"html": True}).enable("table").render(text))
+        unsafe = Options.CMARK_OPT_UNSAFE
+        found.feed(cmarkgfm.github_flavored_markdown_to_html(text, options=unsafe))
         return found
+
+
+class _Cells(HTMLParser):
+    """Collects the code of cells."""
+
+    def __init__(self):
+        super().__init__()
+        self.cells = []
+
+    def handle_starttag(self, tag, attrs):
+        if tag == "code":
+            self.cells.append("")
+
+    def handle_data(self, data):
+        if self.cells and self.get_starttag_text() == "<code>" and data.strip("\n"):
+            self.cells[-1] += data
 
 
 def test_green_is_said_first():
@@ -133,14 +153,33 @@ def test_a_long_report_is_cut_with_a_pointer():
 def test_nothing_that_a_pipeline_says_comes_alive():
     """No HTML, link, image or mention of a poisoned answer, id, reason or model is rendered."""
     runs = list(poisoned())
-    text = told(*runs, of=held(results=runs), record="run.jsonl")
+    change = CaseChange(
+        case=POISON["mention"],
+        broke=True,
+        scores={POISON["pipe"]: (1.0, 0.5)},
+        gold={text: GoldChange(before=2, now=None, lost=text) for text in POISON.values()},
+        instead=(POISON["autolink"], POISON["fold"], POISON["pipe"]),
+        times={POISON["link"]: (4.0, 9.0)},
+    )
+    of = held(results=runs, changes=(change,), notes=list(POISON.values()))
+    text = told(*runs, of=of, record=POISON["pipe"])
     found = _Alive.of(text)
     assert found.alive == []
     outside = " ".join(found.text)
-    assert not re.search(r"@octocat|evil\.example|javascript:|GH-1|gone", outside)
-    assert "@octocat" in text  # but it can be read
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069]", text)
-    text.encode("utf-8")
+    assert not re.search(r"octo|evil|javascript:|GH-1|gone|bold|smile|\[\^1\]", outside)
+    for words in ("@octocat", "<img src=x onerror", "&lt;img", "pass\\u200bword", "\\x1b[31mred"):
+        assert words in text  # but it can be read
+    assert not [c for c in text if unicodedata.category(c) in ("Cc", "Cf", "Cs") and c != "\n"]
+
+
+def test_code_spans_say_what_was_said():
+    """Whatever backticks, pipes and backslashes it holds, a cell shows the text itself."""
+    for said in ("a|b", "\\|", "x\\", "`", "a ``` b", "`|`", "\\`|\\`", "|", "a\\\\|b"):
+        shown = _Cells()
+        rows = "\n".join(table(("one", "two"), [(code(said), code("next"))]))
+        shown.feed(cmarkgfm.github_flavored_markdown_to_html(rows))
+        assert shown.cells == [said, "next"]
+    assert code("") == code(" \n ") == "`(empty)`"
 
 
 def test_the_overview_for_documents_tells_means_and_runs():

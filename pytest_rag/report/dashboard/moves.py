@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from math import isclose
 from typing import TYPE_CHECKING
 
 from pytest_rag.gate import by_case, case_outcome
@@ -72,7 +73,7 @@ def _change(now: Sequence[Result], before: Sequence[Result], metric: str) -> str
     if passes != passed:
         return "mended" if passes else "passed before"
     ours, theirs = mean_score(now, metric), mean_score(before, metric)
-    if ours is None or theirs is None or ours == theirs:
+    if ours is None or theirs is None or isclose(ours, theirs, rel_tol=0, abs_tol=1e-6):
         return "same"
     return "worse" if ours < theirs else "better"
 

@@ -277,6 +277,7 @@
     dialog: byId("case"),
     async show(cases, n) {
       Object.assign(this, { cases, n });
+      const focused = document.activeElement;
       byId("case-name").textContent = cases.data.id[n];
       byId("case-body").replaceChildren(...parts(cases, n, structuredClone(await cases.detail(n))));
       if (!this.dialog.open) this.dialog.showModal();
@@ -286,6 +287,7 @@
       const [back, next] = this.dialog.querySelectorAll("[data-step]");
       back.disabled = place <= 0;
       next.disabled = place < 0 || place === cases.found.length - 1;
+      if (this.dialog.contains(focused) && focused.disabled) this.dialog.querySelector("[data-close]").focus();
       history.replaceState(null, "", "#" + encodeURIComponent(cases.key) + "/" + encodeURIComponent(cases.data.id[n]));
     },
     step(way) {
@@ -324,9 +326,16 @@
   addEventListener("beforeprint", () => { for (const cases of tables.values()) cases.print(true); });
   addEventListener("afterprint", () => { for (const cases of tables.values()) cases.print(false); });
 
+  function address() {
+    try {
+      return location.hash.slice(1).split("/").map(decodeURIComponent);
+    } catch {
+      return []; // no address of ours
+    }
+  }
   async function start() {
     for (const cases of tables.values()) await cases.load();
-    const [key, id] = location.hash.slice(1).split("/").map(decodeURIComponent);
+    const [key, id] = address();
     const cases = tables.get(key);
     if (cases) {
       if (chooser) { chooser.value = key; choose(key); }
