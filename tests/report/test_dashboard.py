@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import contextmanager
 from importlib.resources import files
@@ -13,6 +14,7 @@ from report_parts import POISON, held, poisoned, result
 from typer.testing import CliRunner
 
 from pytest_rag.cli import app
+from pytest_rag.records import Result
 from pytest_rag.report.dashboard import RunView, dashboard
 from pytest_rag.report.dashboard.spend import saved, spend
 
@@ -100,7 +102,7 @@ def test_search_filters_and_sorting_by_mouse(browser, handbook):
         page.get_by_label("Search").fill("vacation carry")
         assert (count(page), ids(page)) == ("1 of 93 cases", ["carry-over"])
         page.get_by_role("button", name="Clear").click()
-        page.wait_for_function("document.querySelector('[data-count]').textContent == '93 cases'")
+        page.locator("[data-count]:text-is('93 cases')").wait_for()
         page.locator("select[name=change]").select_option("worse")
         worse = int(count(page).split()[0])
         assert 10 < worse < 60
@@ -133,14 +135,107 @@ def test_a_case_by_keyboard(browser, handbook):
         box.wait_for()
         text = box.inner_text()
         for words in (
-            "How many unused vacation days", "people/leave.md", "rank before", "not retrieved",
-            "Retrieved before, not now", "0.950 → 0.760", "itself", "wordllama", "Over the runs",
+            "How many unused vacation days", "Up to five unused days.", "people/leave.md",
+            "rank before", "not retrieved", "Retrieved before, not now", "0.950\t0.760", "itself",
+            "wordllama", "Over the runs", "1 of 1", "gold lost at retrieve", "vacation",
         ):  # fmt: skip
             assert words in text, words
         assert page.evaluate("location.hash") == "#e0/carry-over"
         page.keyboard.press("Escape")
         box.wait_for(state="hidden")
         assert page.evaluate("document.activeElement.textContent") == "carry-over"
+
+
+def bars(page):
+    """Return the bars of the waterfall of the open case: what each says when it is pointed at."""
+    return [title.split(":")[0] for title in page.locator("rect title").all_text_contents()]
+
+
+def test_the_waterfall_tells_what_ran_when(browser, handbook):
+    """A bar a component, as far from the left as it began; the figures are a table as well."""
+    with opened(browser, handbook) as page:
+        page.get_by_label("Search").fill("carry-over")
+        page.locator("[data-body] button").first.click()
+        page.wait_for_selector("dialog[open]")
+        names = bars(page)
+        parts = ["the whole run", "HybridRetriever", "LexicalRetriever", "DenseRetriever"]
+        assert names[:4] == parts
+        lefts = [float(bar.get_attribute("x")) for bar in page.locator("rect").all()]
+        assert lefts[1:] == sorted(lefts[1:])
+        assert lefts[0] < lefts[1] < lefts[names.index("ExtractiveSynthesizer")]
+        page.get_by_text("Every component").focus()
+        page.keyboard.press("Enter")
+        row = page.locator("dialog tr", has_text="DenseRetriever").inner_text().split("\t")
+        assert row[0].strip() == "DenseRetriever"
+        assert row[1] == "retrieve"
+        assert all(cell.endswith(" ms") for cell in row[2:])
+
+
+def test_the_verdict_is_read_first(browser, handbook):
+    """Red, why, and what moved since the run before: all on the first screen, and in the tab."""
+    with opened(browser, handbook, viewport={"width": 1280, "height": 500}) as page:
+        box = page.get_by_label("Verdict", exact=True).first
+        told = box.inner_text()
+        assert told.startswith("Red. This run does not hold what was asked.")
+        assert re.search(r"nDCG@10 mean 0\.\d+, limit ≥ 0\.\d+", told)
+        moved = r"Since the run before \(.+\): \d+ worse of 93 cases by nDCG@10; gold was lost at"
+        assert re.search(moved, told)
+        assert box.bounding_box()["y"] + box.bounding_box()["height"] < 400
+        assert page.title() == "Red: handbook · RAG evaluation"
+        page.get_by_role("link", name="Quality over time").focus()
+        page.keyboard.press("Enter")
+        assert page.get_by_role("heading", name="Quality over time").is_visible()
+        assert page.evaluate("scrollY") > 500
+
+
+def test_every_control_by_keyboard(browser, handbook):
+    """Tab reaches each of them, and what a mouse does the keys do."""
+    with opened(browser, handbook) as page:
+        reached = set()
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            reached.add(
+                page.evaluate(
+                    "(e => e.name || e.id || e.dataset.sort || e.dataset.page || e.type)"
+                    "(document.activeElement)"
+                )
+            )
+        wanted = {
+            "theme",
+            "print",
+            "text",
+            "verdict",
+            "change",
+            "tag",
+            "stage",
+            "reset",
+            "Case",
+            "Question",
+            "Verdict",
+            "nDCG@10",
+            "Latency",
+            "Cost",
+            "Gold lost at",
+            "1",
+        }
+        assert wanted <= reached | {"print"}, wanted - reached
+        page.locator("[data-sort=Latency]").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("th[aria-sort=ascending]").inner_text() == "Latency ▲"
+        page.keyboard.press("Space")
+        assert page.locator("th[aria-sort=descending]").inner_text() == "Latency ▼"
+        page.locator("select[name=change]").focus()
+        page.keyboard.type("worse")
+        assert 10 < int(count(page).split()[0]) < 60
+        page.locator("button[type=reset]").focus()
+        page.keyboard.press("Enter")
+        page.locator("[data-count]:text-is('93 cases')").wait_for()
+        page.locator("[data-page='1']").focus()
+        page.keyboard.press("Enter")
+        assert page.locator("[data-where]").inner_text() == "page 2 of 4"
+        page.locator("#theme").focus()
+        page.keyboard.press("Space")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
 def test_a_link_leads_to_a_case(browser, handbook):
@@ -151,9 +246,9 @@ def test_a_link_leads_to_a_case(browser, handbook):
     page.wait_for_selector("dialog[open]")
     assert page.locator("#case-name").inner_text() == "carry-over"
     page.get_by_role("dialog").get_by_role("button", name="Next").click()
-    page.wait_for_function("document.getElementById('case-name').textContent != 'carry-over'")
+    page.locator("#case-name:not(:text-is('carry-over'))").wait_for()
     page.keyboard.press("ArrowLeft")
-    page.wait_for_function("document.getElementById('case-name').textContent == 'carry-over'")
+    page.locator("#case-name:text-is('carry-over')").wait_for()
     context.close()
 
 
@@ -178,10 +273,17 @@ def test_dark_and_print(browser, handbook):
         light = page.evaluate(back)
         page.get_by_role("button", name="Dark").click()
         assert page.evaluate(back) != light
-        page.emulate_media(media="print")
+        page.emulate_media(media="print", color_scheme="dark")
         assert page.evaluate(back) == "rgb(255, 255, 255)"
+        assert page.evaluate("getComputedStyle(document.body).color") == "rgb(22, 32, 44)"
         assert not page.get_by_label("Search").is_visible()
-        assert page.get_by_text("Quality over time").is_visible()
+        assert page.get_by_role("heading", name="Quality over time").is_visible()
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert len(ids(page)) == 93  # nobody turns pages on paper
+        page.evaluate("dispatchEvent(new Event('afterprint'))")
+        page.locator("[data-body] button").first.evaluate("button => button.click()")
+        page.wait_for_selector("dialog[open]")
+        assert not page.get_by_role("heading", name="Quality over time").is_visible()
 
 
 # --- what it is made of ---------------------------------------------------------------------------
@@ -240,9 +342,8 @@ def test_one_run_with_its_baseline(browser, tmp_path):
     lost = {"leave.md": {"grade": 2, "rank": None, "indexed": True, "lost": "cut from the context"}}
     run = RunView(
         header={},
-        results=[result("a", outcome="failed", gold=lost)],
+        results=[result("a", outcome="failed", gold=lost, reference=["Up to five days."])],
         verdicts={"handbook": held().to_dict()},
-        references={("handbook", "a"): ("Up to five days.",)},
     )
     with opened(browser, page_of(tmp_path, [run])) as page:
         text = page.locator("main").inner_text()
@@ -255,6 +356,69 @@ def test_one_run_with_its_baseline(browser, tmp_path):
         assert "Up to five days." in told
         row = page.locator("dialog tr", has_text="leave.md").first.inner_text().split("\t")
         assert row == ["leave.md", "2", "2", "not retrieved", "cut from the context"]
+
+
+def test_an_older_record_is_laid_end_to_end(browser, tmp_path):
+    """One that does not tell when a stage began says so, and shows how long each took."""
+    with opened(browser, page_of(tmp_path, [RunView(header={}, results=[result("a")])])) as page:
+        page.locator("[data-body] button").first.click()
+        page.wait_for_selector("dialog[open]")
+        assert bars(page) == ["the whole run", "retrieve", "synthesize"]
+        assert "laid end to end" in page.locator("dialog").inner_text()
+
+
+NOTHING = {
+    "scores": {}, "retrieved": None, "gold": {}, "stages_ms": {}, "self_ms": {}, "calls": [],
+    "latency_ms": None, "input_tokens": None, "output_tokens": None, "cost_usd": None,
+    "answer": None,
+}  # fmt: skip
+SILENT = {"type": "", "message": "", "traceback": ""}
+OLDER = {
+    "evalset": "an older one", "case": "c", "outcome": "failed", "query": "q",
+    "scores": {"R@5": {"value": 1.0}}, "calls": [{"stage": "llm", "model": "m"}],
+    "retrieved": [{"id": "a", "rank": 1}], "gold": {"a": {"grade": 1, "rank": 1}},
+    "checks": [{"metric": "R@5", "passed": False}],
+}  # fmt: skip
+NAMES = ("a/b", "\"quo'te`", POISON["endscript"], "😀", "مرحبا", "..", "x" * 900)
+ODD = [
+    *(result(n, "errors alone", outcome="error", error=SILENT, **NOTHING) for n in "ab"),
+    result("a", "not run", outcome="not_run", **NOTHING),
+    result("a", "one case"),
+    *(result(n, "nothing known", **NOTHING) for n in "ab"),
+    Result(evalset="the least", case="c", outcome="failed", query=""),
+    result("a", "long", query="Why? " * 10_000, reference=["Because. " * 10_000]),
+    Result.from_dict(OLDER),
+    *(result(name, name, tags=[name]) for name in NAMES),
+]
+
+
+def test_whatever_a_run_holds_it_can_be_looked_at(browser, tmp_path):
+    """Little, nothing, too much, names of any kind: the page opens, and so does every case."""
+    path = page_of(tmp_path, [RunView(header={}, results=ODD)])
+    with opened(browser, path) as page:
+        articles = page.locator("article").all()
+        assert len(articles) == len({each.evalset for each in ODD})
+        for place, article in enumerate(articles):
+            page.locator("#evalset").select_option(index=place)
+            article.locator("[data-body] button").first.click()
+            page.wait_for_selector("dialog[open]")
+            assert page.locator("dialog h3").first.inner_text() in ("Why", "Question")
+            page.keyboard.press("Escape")
+            page.wait_for_selector("dialog", state="hidden")
+
+
+def test_an_address_of_any_kind_opens_the_page(browser, tmp_path):
+    """A case is found by its address whatever its name; what is no address opens the page."""
+    path = page_of(tmp_path, [RunView(header={}, results=[result("a/b %")])])
+    page = browser.new_page()
+    page.goto(path.as_uri() + "#e0/a%2Fb%20%25")
+    page.wait_for_selector("dialog[open]")
+    for hash_ in ("#100%", "#e9/x", "#e0/gone", "#e0-cases"):
+        page.goto("about:blank")
+        page.goto(path.as_uri() + hash_)
+        page.wait_for_selector("html[data-ready]")
+        assert count(page) == "1 case"
+    page.close()
 
 
 def test_poison_is_text(browser, tmp_path):
@@ -277,7 +441,7 @@ def test_poison_is_text(browser, tmp_path):
         page.locator("[data-body] button").first.click()
         page.wait_for_selector("dialog[open]")
         assert POISON["onerror"] in page.locator("dialog").inner_text()
-        assert page.locator("dialog img, dialog a, dialog script, main img, main a").count() == 0
+        assert page.locator("img, main script[src], a:not([href^='#']), dialog a").count() == 0
 
 
 def test_no_run_and_no_result(tmp_path):

@@ -192,6 +192,7 @@ def test_the_overview_for_documents_tells_means_and_runs():
         for day in (2, 1, 5)
     ]
     text = overview(runs)
+    assert "**Green.** Every case and every limit holds." in text
     assert "| `nDCG@10` | 0.500 | — | 1 |" in text
     assert "Mean 31 ms over 1 run." in text
     days = re.findall(r"\| `r\d` \| (\S+) 10:00 \| 1 of 1 \| ([\d.]+) \|", text)
@@ -201,7 +202,24 @@ def test_the_overview_for_documents_tells_means_and_runs():
     assert "come to about $4.65" in text
 
 
+def test_the_overview_says_red_and_why():
+    """The verdict stands in front of the figures it is drawn from."""
+    found = held(results=[result("a")])
+    text = overview(
+        [RunView(header={}, results=[result("a")], verdicts={"handbook": found.to_dict()})]
+    )
+    reason = "- `nDCG@10 mean 0.500, limit ≥ 0.900`"
+    assert "**Red.** This run does not hold what was asked." in text
+    assert text.index("**Red.**") < text.index(reason) < text.index("### Quality")
+
+
 def test_the_overview_of_poison_is_harmless():
     """What stands in a repository's documents is inert as well."""
-    runs = [RunView(header={}, results=list(poisoned()))]
-    assert _Alive.of(overview(runs)).alive == []
+    results = [result(text, evalset=text) for text in POISON.values()]
+    runs = [
+        RunView(header={"started": text, "run_id": text}, results=[*results, *poisoned()])
+        for text in POISON.values()
+    ]
+    found = _Alive.of(overview(runs))
+    assert found.alive == []
+    assert not re.search(r"octo|evil|javascript:|GH-1|gone|bold", " ".join(found.text))

@@ -184,9 +184,12 @@ def test_no_cell_of_the_sheet_is_a_formula():
     assert any(cell.startswith("'=HYPERLINK") for cell in cells)
 
 
+SAID = ("script", "ansi", "bidi", "endscript", "nul", "surrogate", "entity")
+
+
 def test_poison_goes_through_terminal_and_junit(run_rag, pytester):
     """What a pipeline says steers no terminal and breaks no XML."""
-    texts = {name: POISON[name] for name in ("script", "ansi", "bidi", "endscript", "nul")}
+    texts = {name: POISON[name] for name in (*SAID, "hidden")}
     cases = "".join(f"  - {{id: {name}, query: {name}}}\n" for name in (*texts, "long"))
     source = (
         "TEXTS = " + repr(texts) + "\n"
@@ -196,13 +199,13 @@ def test_poison_goes_through_terminal_and_junit(run_rag, pytester):
     head = "pipeline: my_rag:build\ndefaults: {checks: {contains: nothing such}}\ncases:\n"
     files = {"my_rag.py": source, "poison.rag.yaml": head + cases}
     done = run_rag(files, "--junitxml=j.xml", "--rag-report=md:r.md", "--rag-report=json:r.json")
-    done.assert_outcomes(failed=6)
+    done.assert_outcomes(failed=9)
     printed = done.stdout.str()
     assert "<script>window.pwned" in printed
-    assert not set(printed) & set("\x1b\x07\x08\x00\u202e\u2066")
+    assert not set(printed) & set("\x1b\x07\x08\x00\u202e\u2066\u200b\ud800")
     assert len(printed) < 50_000
     told = ET.parse(pytester.path / "j.xml")
-    assert len(list(told.iter("failure"))) == 6
+    assert len(list(told.iter("failure"))) == 9
     assert (pytester.path / "j.xml").stat().st_size < 200_000
     assert (pytester.path / "r.json").stat().st_size < 200_000
 

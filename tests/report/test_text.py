@@ -386,7 +386,7 @@ def test_a_check_that_could_not_be_measured():
 
 # --- what others wrote ------------------------------------------------------------------------
 
-HOSTILE = "red\x1b[31m\x00\x07\x9b2J\x7f\r\nPASSED\u2028\u202egnp\u2066\u200f\ud800 end"
+HOSTILE = "red\x1b[31m\x00\x07\x9b2J\x7f\r\nPASSED\u2028\u202egnp\u2066\u200f\ud800\u200b\ufeff end"
 
 
 def hostile():
