@@ -127,7 +127,7 @@ class Execution:
             header={**head, "evalsets": self._facts},
             results=tuple(self.results),
             record=record,
-            month_usd=self._config.alerts.month_usd,
+            alerts=self._config.alerts,
         )
 
     def run(self, evalsets: Iterable[EvalSet], advance: Callable[[Result], object]) -> bool:

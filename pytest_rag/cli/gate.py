@@ -51,7 +51,7 @@ def gate(
         header=saved.run.header,
         results=saved.run.results,
         record=str(run),
-        month_usd=saved.config.alerts.month_usd,
+        alerts=saved.config.alerts,
     )
     told = list(write_reports(reports, view, os.environ))
     say((text, "dim" if well else "bad") for text, well in told)

@@ -33,6 +33,8 @@ def report(
     ] = None,
 ) -> None:
     """Show run records: quality, time and cost over the runs, and every case of the newest."""
+    from dataclasses import replace
+
     from pytest_rag import config, records
     from pytest_rag.cli.project import find_root
     from pytest_rag.errors import UsageError
@@ -43,9 +45,10 @@ def report(
     views = [RunView.of(records.read(path)) for path in _files(runs)]
     if not any(view.results for view in views):
         raise UsageError("These run records hold no result, so there is nothing to show.")
-    if month_usd is None:
-        month_usd = config.load(find_root(Path.cwd())).alerts.month_usd
-    text = dashboard(views, month_usd=month_usd) if format == "html" else overview(views)
+    alerts = config.load(find_root(Path.cwd())).alerts
+    if month_usd is not None:
+        alerts = replace(alerts, month_usd=month_usd)
+    text = dashboard(views, alerts=alerts) if format == "html" else overview(views)
     path = out / _NAMES[format]
     try:
         write_atomically(path, text)

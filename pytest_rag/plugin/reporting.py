@@ -51,7 +51,7 @@ def told_reports(
         header=head or records.header({}, config.rootpath),
         results=tuple(results),
         record=None if head is None else str(config.getoption("--rag-out")),
-        month_usd=load(config.rootpath).alerts.month_usd,
+        alerts=load(config.rootpath).alerts,
     )
     yield from write_reports(settings.reports, view, os.environ)
 

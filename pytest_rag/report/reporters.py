@@ -15,6 +15,7 @@ from pytest_rag.writing import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pytest_rag.config import Alerts
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
 
@@ -32,14 +33,14 @@ class View:
         header: Of the run record, whether one was written or not.
         results: Of the run, in the order they were made.
         record: Where the run record is, or None.
-        month_usd: US dollars a month may cost, or None.
+        alerts: What a day and a month may cost, or None.
     """
 
     summary: Summary
     header: Mapping[str, Any]
     results: tuple[Result, ...]
     record: str | None = None
-    month_usd: float | None = None
+    alerts: Alerts | None = None
 
 
 class Reporter(Protocol):
@@ -78,7 +79,7 @@ def _html(view: View) -> str:
 
     held = {each.name: each.held.to_dict() for each in view.summary.evalsets}
     run = RunView(header=view.header, results=view.results, verdicts=held)
-    return dashboard([run], month_usd=view.month_usd)
+    return dashboard([run], alerts=view.alerts)
 
 
 for _name, _reporter in (("md", _markdown), ("html", _html), ("json", _json), ("csv", _csv)):

@@ -14,6 +14,7 @@ from report_parts import POISON, held, poisoned, result
 from typer.testing import CliRunner
 
 from pytest_rag.cli import app
+from pytest_rag.config import Alerts
 from pytest_rag.records import Result
 from pytest_rag.report.dashboard import RunView, dashboard
 from pytest_rag.report.dashboard.spend import saved, spend
@@ -178,7 +179,7 @@ def test_the_verdict_is_read_first(browser, handbook):
         told = box.inner_text()
         assert told.startswith("Red. This run does not hold what was asked.")
         assert re.search(r"nDCG@10 mean 0\.\d+, limit ≥ 0\.\d+", told)
-        moved = r"Since the run before \(.+\): \d+ worse of 93 cases by nDCG@10; gold was lost at"
+        moved = r"Since the run before \(.+\), of 93 cases: \d+ worse by nDCG@10; gold was lost at"
         assert re.search(moved, told)
         assert box.bounding_box()["y"] + box.bounding_box()["height"] < 400
         assert page.title() == "Red: handbook · RAG evaluation"
@@ -309,13 +310,18 @@ def page_of(tmp_path, *args, **options):
 
 def test_several_evalsets_and_costs(browser, tmp_path):
     """One evalset is shown at a time; costs are summed over all, with what is ahead."""
-    with opened(browser, page_of(tmp_path, runs(1, 2, 4), month_usd=2.0)) as page:
+    alerts = Alerts(day_usd=0.3, month_usd=2.0)
+    with opened(browser, page_of(tmp_path, runs(1, 2, 4), alerts=alerts)) as page:
         assert page.locator("article:visible h2").all_inner_texts() == ["handbook"]
         page.locator("#evalset").select_option(label="other")
         assert page.locator("article:visible h2").all_inner_texts() == ["other"]
         text = page.locator("main").inner_text()
         assert "Cost of all evalsets: $1.50" in text
-        assert "The limit is $2.00 a month: it is passed" in text
+        assert "The limit of $2.00 a month is passed, or will be at this rate." in text
+        assert "3 days cost more than $0.30, the last on 2026-03-04." in text
+        assert "dashed: the limit of a day" in text
+        row = page.locator("tr", has_text="2026-03").last.inner_text().split("\t")
+        assert row == ["2026-03", "$1.50", "$11.62", "$2.00"]
         assert "gpt-x" in text
 
 

@@ -16,12 +16,13 @@ from pytest_rag.report.layout import printable
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from pytest_rag.config import Alerts
     from pytest_rag.report.dashboard.history import History
 
 __all__ = ["RunView", "dashboard"]
 
 
-def dashboard(runs: Iterable[RunView], *, month_usd: float | None = None) -> str:
+def dashboard(runs: Iterable[RunView], *, alerts: Alerts | None = None) -> str:
     """Return the page.
 
     What pipelines and documents say reaches it as text alone: the template escapes, the script
@@ -29,7 +30,7 @@ def dashboard(runs: Iterable[RunView], *, month_usd: float | None = None) -> str
 
     Args:
         runs: In any order; the newest of each evalset is told in full, beside the one before.
-        month_usd: US dollars a month may cost; None where nobody said.
+        alerts: What a day and a month may cost; None where nobody said.
 
     Raises:
         MissingExtraError: if the packages for it are not installed.
@@ -53,7 +54,7 @@ def dashboard(runs: Iterable[RunView], *, month_usd: float | None = None) -> str
         title=_title(found),
         lead=panels.lead(runs),
         evalsets=[_evalset(n, history) for n, history in enumerate(found)],
-        cost=panels.cost(runs, month_usd),
+        cost=panels.cost(runs, alerts),
     )
     return text
 

@@ -49,12 +49,17 @@ def moved(history: History) -> str:
         return ""
     found = moves(history)
     n = Counter(found.values())
-    words = {"passed before": "broke", "worse": "worse", "better": "better", "mended": "mended"}
-    parts = [f"{n[change]:,} {word}" for change, word in words.items() if n[change]]
-    by = f" by {history.metrics[0]}" if history.metrics and n["worse"] + n["better"] else ""
-    what = f"{', '.join(parts)} of {count(n.total(), 'case')}{by}" if parts else "no case moved"
-    told = f"Since the run before ({history.base.label}): {what}{_blamed(history, found)}."
-    return printable(told)
+    by = f" by {history.metrics[0]}" if history.metrics else ""
+    words = (
+        ("passed before", "no longer passing"),
+        ("worse", f"worse{by}"),
+        ("better", f"better{by}"),
+        ("mended", "passing again"),
+    )
+    parts = [f"{n[change]:,} {word}" for change, word in words if n[change]]
+    what = f"{', '.join(parts) or 'none moved'}{_blamed(history, found)}"
+    cases = count(n.total(), "case")
+    return printable(f"Since the run before ({history.base.label}), of {cases}: {what}.")
 
 
 def _blamed(history: History, found: Mapping[str, str]) -> str:

@@ -16,7 +16,9 @@ from pytest_rag.types import OUTCOMES
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from pytest_rag.config import Alerts
     from pytest_rag.report.dashboard.history import History, RunView, Snapshot
+    from pytest_rag.report.dashboard.spend import Spend
 
 __all__ = ["cost", "evalset", "lead"]
 
@@ -232,33 +234,56 @@ def _beats(other: Mapping[str, Any], point: Mapping[str, Any], axes: Sequence[st
 # --- money --------------------------------------------------------------------------------------
 
 
-def cost(runs: Sequence[RunView], month_usd: float | None) -> dict[str, Any]:
+def cost(runs: Sequence[RunView], alerts: Alerts | None) -> dict[str, Any]:
     """Return what all evalsets cost by day, month and model, with what is ahead."""
     found = spend(runs)
-    notes = []
-    if found.unknown:
-        notes.append(f"The cost of {count(found.unknown, 'run')} is unknown and in no sum.")
-    if found.forecast is not None:
-        notes.append(f"The newest month will come to about {money(found.forecast)} at this rate.")
-    elif found.total:
-        notes.append("No forecast: the runs span fewer than three days.")
-    over = month_usd is not None and max([*found.by(7).values(), found.forecast or 0.0]) > month_usd
-    if month_usd is not None:
-        notes.append(f"The limit is {money(month_usd)} a month{': it is passed' * over}.")
-    days = [(day, money(value)) for day, value in found.by(10).items()]
-    tables = [
-        ("month", [(name, money(value)) for name, value in found.by(7).items()]),
-        ("model", [(printable(name), money(value)) for name, value in found.by_model().items()]),
-    ]
-    chart = None
-    if found.total:
-        threshold = None if month_usd is None else month_usd / 30
-        svg = charts.cost_days(found, threshold)
-        about = "By the day a run began" + (
-            "; dashed: a thirtieth of the month's limit." if threshold else "."
-        )
-        chart = _panel("Cost by day", about, svg, ("day", "cost"), days)
-    return {"total": money(found.total), "notes": notes, "chart": chart} | {
-        "tables": tables,
-        "over": over,
+    day, month = (None, None) if alerts is None else (alerts.day_usd, alerts.month_usd)
+    models = [(printable(name), money(value)) for name, value in found.by_model().items()]
+    return {
+        "total": money(found.total),
+        "notes": list(_cost_notes(found)),
+        "alarms": list(_alarms(found, day, month)),
+        "chart": _days(found, day, month) if found.total else None,
+        "tables": [
+            ("By month", ("month", "cost", "at this rate", "limit"), _months(found, month)),
+            ("By model", ("model", "cost"), models),
+        ],
     }
+
+
+def _cost_notes(found: Spend) -> Iterator[str]:
+    if found.unknown:
+        yield f"The cost of {count(found.unknown, 'run')} of cases is unknown and in no sum."
+    if found.forecast is not None:
+        yield f"The newest month will come to about {money(found.forecast)} at this rate."
+    elif found.total:
+        yield "No forecast: the runs span fewer than three days."
+
+
+def _alarms(found: Spend, day: float | None, month: float | None) -> Iterator[str]:
+    """Yield which limits were passed, or will be."""
+    days = [name for name, usd_ in found.by(10).items() if day is not None and usd_ > day]
+    if day is not None and days:
+        yield f"{count(len(days), 'day')} cost more than {money(day)}, the last on {days[-1]}."
+    ahead = max([*found.by(7).values(), found.forecast or 0.0])
+    if month is not None and ahead > month:
+        yield f"The limit of {money(month)} a month is passed, or will be at this rate."
+
+
+def _months(found: Spend, limit: float | None) -> list[tuple[str, ...]]:
+    told = "—" if limit is None else money(limit)
+    rows: list[tuple[str, ...]] = [
+        (name, money(value), "—", told) for name, value in found.by(7).items()
+    ]
+    if rows and found.forecast is not None:
+        rows[-1] = (*rows[-1][:2], money(found.forecast), told)
+    return rows
+
+
+def _days(found: Spend, day: float | None, month: float | None) -> dict[str, Any]:
+    limit, told = (day, "the limit of a day") if day is not None else (None, "")
+    if day is None and month is not None:
+        limit, told = month / 30, "a thirtieth of the month's limit"
+    about = f"By the day a run began{f'; dashed: {told}' if told else ''}."
+    rows = [(name, money(value)) for name, value in found.by(10).items()]
+    return _panel("Cost by day", about, charts.cost_days(found, limit), ("day", "cost"), rows)

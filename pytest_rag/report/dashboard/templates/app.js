@@ -26,8 +26,9 @@
   const score = (value) => (unknown(value) ? "—" : value.toFixed(3));
   function ms(value) {
     if (value === null || value === undefined) return "—";
-    if (value >= 10000) return (value / 1000).toFixed(1) + " s";
-    return (value >= 10 ? value.toFixed(0) : value.toPrecision(2)) + " ms";
+    const figure = (v, digits) => v.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+    if (value >= 10000) return figure(value / 1000, 1) + " s";
+    return (value >= 10 ? figure(value, 0) : value.toPrecision(2)) + " ms";
   }
   function usd(value) {
     if (value === null || value === undefined) return "unknown";
