@@ -15,11 +15,25 @@ _CASES = 5000
 _SHOWN = 5
 _METRICS = ("nDCG@10", "R@5", "P@5", "RR", "token_f1", "groundedness", "refusal")
 _LOW = {"metric": "R@5", "argument": None, "passed": False, "reason": "R@5 0.4 < 0.8"}
+_PARTS = (
+    ("retrieve", "FusionRetriever"),
+    ("retrieve", "BM25Retriever"),
+    ("retrieve", "VectorIndexRetriever"),
+    ("embed", "OpenAIEmbedding"),
+    ("rerank", "Reranker"),
+    ("synthesize", "CompactAndRefine"),
+    ("llm", "OpenAI"),
+)
 _SEARCHES = ("w1", "w2 w3", "case-4711", "tag3", "w100 w200", "")
 
 
 def _words(rng: random.Random, n: int) -> str:
     return " ".join(f"w{rng.randrange(4000)}" for _ in range(n))
+
+
+def _times(rng: random.Random) -> tuple[float, float]:
+    """Return when a component began and how long it ran."""
+    return round(rng.random() * 100, 2), round(rng.random() * 300, 2)
 
 
 def _result(case: int, run: int) -> Result:
@@ -34,6 +48,7 @@ def _result(case: int, run: int) -> Result:
         case=f"case-{case}",
         outcome="passed" if passed else "failed",
         query=_words(asked, 12),
+        reference=[_words(asked, 8)],
         answer=_words(rng, 60),
         tags=[f"tag{case % 20}"],
         retrieved=[
@@ -45,6 +60,7 @@ def _result(case: int, run: int) -> Result:
         checks=[] if passed else [_LOW],
         stages_ms={"embed": rng.random() * 9, "retrieve": rng.random() * 40, "synthesize": 300.0},
         self_ms={"embed": rng.random() * 9, "retrieve": rng.random() * 30, "synthesize": 290.0},
+        spans=[[n % 3, stage, part, *_times(rng)] for n, (stage, part) in enumerate(_PARTS)],
         latency_ms=rng.random() * 400,
         calls=[{"stage": "llm", "model": "gpt-x", "cost_usd": 0.001, "origin": "live"}],
         cost_usd=0.001,
