@@ -65,7 +65,10 @@ def span_times(
     stood = {id(each.span): each.part.timing.spans for each in restored}
     until = {id(each.span): each.interval[1] for each in calls}
     found: list[SpanTime] = []
-    for depth, part, span in _staged(spans):
+    for depth, part, span, again in _staged(spans):
+        inner = stood.get(id(span), ())
+        if again and not inner:
+            continue
         end = clock.whole[1] if span.end is None else span.end
         own = SpanTime(
             depth=depth,
@@ -74,21 +77,23 @@ def span_times(
             start_ms=clock.at(span.start),
             ms=clock.of((span.start, max(end, until.get(id(span), end)))),
         )
-        found += _moved(stood.get(id(span), ()), own) or [own]
+        told = _moved(inner, own) or [own]
+        found += told[1:] if again else told
     return tuple(_longest(found))
 
 
-def _staged(spans: Mapping[str, Span]) -> Iterator[tuple[int, str, Span]]:
-    """Yield the spans of components that belong to a stage, with their depth and class."""
+def _staged(spans: Mapping[str, Span]) -> Iterator[tuple[int, str, Span, bool]]:
+    """Yield the spans of stages: depth, class, span, and whether the one around it is its own."""
     seen: dict[int, tuple[int, str, str | None]] = {}
     for name, span in spans.items():
         part = name.partition(".")[0]
         depth, around, stage = seen.get(id(span.parent), (0, "", None))
-        if span.stage is None or (around, stage) == (part, span.stage):
+        if span.stage is None:
             seen[id(span)] = (depth, around, stage)
-        else:
-            yield depth, part, span
-            seen[id(span)] = (depth + 1, part, span.stage)
+            continue
+        again = (around, stage) == (part, span.stage)
+        yield depth - again, part, span, again
+        seen[id(span)] = (depth + (not again), part, span.stage)
 
 
 def _moved(spans: Sequence[SpanTime], own: SpanTime) -> list[SpanTime]:

@@ -22,7 +22,9 @@ from llama_parts import (
 )
 
 from pytest_rag.errors import TraceError
-from pytest_rag.trace import handlers
+from pytest_rag.trace import Trace, handlers
+from pytest_rag.trace.parts import Part
+from pytest_rag.types import SpanTime, Timing
 
 
 class SlowPostprocessor(BaseNodePostprocessor):
@@ -122,6 +124,33 @@ def test_a_trace_tells_when_each_component_ran():
     assert answer.start_ms >= both.start_ms + both.ms
     assert model.start_ms >= answer.start_ms
     assert answer.start_ms + answer.ms <= timing.latency_ms
+
+
+def test_a_part_of_an_earlier_run_brings_its_own_spans():
+    """They stand where they would have, also where the component had handed the call to itself."""
+    spans = (
+        SpanTime(depth=0, stage="synthesize", part="S", start_ms=0.0, ms=500.0),
+        SpanTime(depth=1, stage="llm", part="M", start_ms=90.0, ms=400.0),
+    )
+    times = {"synthesize": 500.0, "llm": 400.0}
+    timing = Timing(latency_ms=500.0, stages_ms=times, self_ms=times, spans=spans)
+    part = Part.from_json(Part(timing=timing).as_json())
+    trace = Trace()
+    trace.enter("S.synthesize-1", None, "synthesize")
+    trace.enter("S.synthesize-2", "S.synthesize-1", "synthesize")
+    trace.restore("S.synthesize-2", part)
+    trace.leave("S.synthesize-2")
+    trace.leave("S.synthesize-1")
+    trace.enter("R.rerank-1", None, "rerank")
+    trace.leave("R.rerank-1")
+    trace.end()
+    told = trace.timing().spans
+    assert [(span.depth, span.part) for span in told] == [(0, "S"), (1, "M"), (0, "R")]
+    answer, model, rerank = told
+    assert answer.ms >= 500
+    assert model.ms == 400
+    assert 90 <= model.start_ms < 490
+    assert rerank.start_ms >= 500
 
 
 def test_of_many_components_the_longest_are_told():
