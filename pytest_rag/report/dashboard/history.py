@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from math import fsum
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Self
@@ -49,6 +50,14 @@ class RunView:
         return str(self.header.get("started") or "")
 
     @property
+    def when(self) -> str:
+        """Date and time to the minute; empty where the record tells none."""
+        try:
+            return f"{datetime.fromisoformat(self.started):%Y-%m-%d %H:%M}"
+        except ValueError:
+            return ""
+
+    @property
     def commit(self) -> str:
         """The commit's first seven characters, ``+`` behind it where the tree had changes."""
         git = self.header.get("git") or {}
@@ -62,7 +71,7 @@ class Snapshot:
 
     Attributes:
         label: What the run is called on an axis; unlike all others'.
-        when: Date and time, to the minute.
+        when: Date and time, to the minute; empty where the record tells none.
         run: The run.
         results: Of the evalset alone.
         summary: Of them.
@@ -144,7 +153,7 @@ def _snapshots(some: Sequence[tuple[RunView, list[Result]]]) -> Iterator[Snapsho
         (summary,) = summarise(results, {}).evalsets
         yield Snapshot(
             label=name if seen[name] == 1 else f"{name} ·{seen[name]}",
-            when=run.started[:16].replace("T", " "),
+            when=run.when,
             run=run,
             results=results,
             summary=summary,

@@ -32,9 +32,9 @@ def lead(runs: Sequence[RunView]) -> str:
     if not runs:
         return "No run."
     newest = max(runs, key=lambda run: run.started)
-    when = newest.started[:16].replace("T", " ")
+    when = f" began {newest.when} UTC" if newest.when else " tells no date"
     commit = f" of commit {newest.commit}" if newest.commit else ""
-    return printable(f"{count(len(runs), 'run')}; the newest{commit} began {when} UTC.")
+    return printable(f"{count(len(runs), 'run')}; the newest{commit}{when}.")
 
 
 def evalset(history: History) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def spend(runs: Iterable[RunView]) -> Spend:
     days: dict[str, dict[str, list[float]]] = {}
     unknown = 0
     for run in sorted(runs, key=lambda each: each.started):
-        models = days.setdefault(run.started[:10] or "no date", {})
+        models = days.setdefault(run.when[:10] or "no date", {})
         for result in run.results:
             unknown += result.cost_usd is None and bool(result.calls or result.outcome != "not_run")
             for model, usd in _costs(result):
