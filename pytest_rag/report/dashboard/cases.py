@@ -29,6 +29,7 @@ _ANSWER = 4000
 _LINE = 600
 _NODES = 20
 _METRICS = 8
+_SPAN = 5
 
 
 def packed(value: object) -> str:
@@ -142,7 +143,7 @@ def _case(
         },
         "stages": {plain(k, 80): round(v, 3) for k, v in run.stages_ms.items()},
         "own": {plain(k, 80): round(v, 3) for k, v in run.self_ms.items()},
-        "spans": [_span(span) for span in run.spans],
+        "spans": [_span(span) for span in run.spans if len(span) >= _SPAN],
         "ms": _rounded(run.latency_ms, 3),
         "oldMs": None if then is None else _rounded(then.latency_ms, 3),
         "usd": run.cost_usd,
@@ -215,7 +216,7 @@ def _gold(
 
 
 def _span(span: Sequence[Any]) -> list[Any]:
-    depth, stage, part, start, ms = span
+    depth, stage, part, start, ms = span[:_SPAN]
     return [depth, plain(stage, 80), plain(part, 80), start, ms]
 
 
