@@ -207,10 +207,9 @@ def _decide(
     """Yield a verdict for each metric; the tests of all of them share ``alpha`` (Holm 1979)."""
     usable = [each for each in pairs if each.not_comparable is None]
     level = alpha / max(1, len(usable))  # Holm's first step
-    changes = [each.changes for each in usable]
-    tests = [] if deterministic else list(zip(usable, changes, strict=True))
-    falls = iter(stats.holm([_p(c, alike=each.alike) for each, c in tests]))
-    rises = iter(stats.holm([_p(-c, alike=each.alike) for each, c in tests]))
+    tested = [] if deterministic else usable
+    falls = iter(stats.holm([_p(each, each.column[1]) for each in tested]))
+    rises = iter(stats.holm([_p(each, -each.column[1]) for each in tested]))
     for each in pairs:
         if each.not_comparable is not None:
             yield _verdict(each, "not comparable", {})
@@ -220,16 +219,20 @@ def _decide(
             yield _by_evidence(each, next(falls), next(rises), alpha, level)
 
 
-def _p(changes: Floats, *, alike: bool) -> float:
-    """Return the p-value of a fall; 1 where the mean did not fall, whose p is ½ or more.
+def _p(pairs: Pairs, sign: float) -> float:
+    """Return the p-value of a fall, or with the other sign of a rise; 1 where there is none.
 
     Where the sides ran a case a different number of times, chance is lopsided and signs are no
-    coin's: then the test that looks at skewness must agree.
+    coin's.
     """
-    if changes.sum() >= 0:
-        return 1.0
-    p = stats.sign_flip_test(changes, tie=TOLERANCE)
-    return p if alike else max(p, stats.skew_test(changes))
+    if pairs.alike:
+        changes = sign * pairs.column[1] * pairs.changes
+        # Where the mean did not fall p is ½ or more.
+        return 1.0 if changes.sum() >= 0 else stats.sign_flip_test(changes, tie=TOLERANCE)
+    values = (pairs.base, pairs.head)
+    sides = [stats.Runs(means=of, counts=n) for of, n in zip(values, pairs.runs, strict=True)]
+    base, head = sides if sign > 0 else reversed(sides)
+    return stats.uneven_test(base, head, tie=TOLERANCE)
 
 
 def _exactly(pairs: Pairs) -> MetricVerdict:
@@ -300,6 +303,7 @@ def _repeats(pairs: Sequence[Pairs], shared: Shared, *, deterministic: bool) -> 
         for place, side in enumerate((shared.base, shared.head))
     )
     yield (
-        f"A case ran {was:.3g} times before and {now:.3g} times now: verdicts on fewer than 100 "
-        "cases are less sure. Run as many repeats as the baseline has, or accept it anew."
+        f"A case ran {was:.3g} times before and {now:.3g} times now: chance is lopsided, and it "
+        "takes more to tell a fall from it. Run as many repeats as the baseline has, or accept it "
+        "anew."
     )

@@ -11,7 +11,7 @@ from pytest_rag.changes import TOLERANCE, more_is_better
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy import float64
+    from numpy import float64, int64
     from numpy.typing import NDArray
 
     from pytest_rag.baseline import Baseline, Measured
@@ -88,7 +88,7 @@ class Pairs:
         column: The metric, and 1 where more is better, else -1.
         base: Values before, shape ``(cases,)``.
         head: Values now, likewise.
-        alike: Whether every case ran as often before as now.
+        runs: How often each case ran before, and now, shape ``(2, cases)``.
         not_comparable: Why nothing can be said, or None.
         refused: Why the limit cannot be held at all, or None.
     """
@@ -97,7 +97,7 @@ class Pairs:
     column: tuple[str, float]
     base: Floats
     head: Floats
-    alike: bool = True
+    runs: NDArray[int64]
     not_comparable: str | None = None
     refused: str | None = None
 
@@ -108,6 +108,11 @@ class Pairs:
 
         changes = self.column[1] * (self.head - self.base)
         return np.where(np.abs(changes) > TOLERANCE, changes, 0.0)
+
+    @property
+    def alike(self) -> bool:
+        """Whether every case ran as often before as now."""
+        return bool((self.runs[0] == self.runs[1]).all())
 
     @property
     def slack(self) -> float:
@@ -140,7 +145,7 @@ def pair(limit: GateLimit, shared: Shared, head: Measured, *, whole: bool) -> Pa
         column=(name, 1.0 if more_is_better(name, shared.head.gate) else -1.0),
         base=was[both],
         head=now[both],
-        alike=bool((shared.base.runs[was_at] == shared.head.runs[now_at])[both].all()),
+        runs=np.stack([shared.base.runs[was_at], shared.head.runs[now_at]])[:, both],
         not_comparable=_not_comparable(name, shared, any_pair=bool(both.any())),
         refused=_refusal(limit, [case for case in there if gone or case in lost], floor),
     )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic_core import from_json
 
 from pytest_rag.errors import RecordError
+from pytest_rag.git import git
 from pytest_rag.redact import redact
 from pytest_rag.types import OUTCOMES
 
@@ -205,15 +206,10 @@ def _versions() -> dict[str, str | None]:
 def _git(root: Path) -> dict[str, Any] | None:
     """Return commit and whether the tree has changes; None outside git."""
     try:
-        done = subprocess.run(
-            ["git", "status", "--porcelain=v2", "--branch"],  # noqa: S607
-            cwd=root,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
+        done = git(root, "status", "--porcelain=v2", "--branch", timeout_s=20)
     except (OSError, subprocess.SubprocessError):
+        return None
+    if done.returncode:
         return None
     lines = done.stdout.splitlines()
     commit = next((x.split()[-1] for x in lines if x.startswith("# branch.oid ")), None)

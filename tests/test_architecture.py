@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from its own layer and those below it.
 LAYERS = (
-    {"errors", "types", "extras", "sentences", "files"},
+    {"errors", "types", "extras", "sentences", "files", "git"},
     {"registry", "intervals", "vectors"},
     {"metrics", "stats", "redact", "zones"},
     {"cache"},

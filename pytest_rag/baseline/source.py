@@ -12,6 +12,7 @@ from pytest_rag.baseline import ci
 from pytest_rag.baseline.file import parse, path_of, read
 from pytest_rag.baseline.measured import measure
 from pytest_rag.errors import BaselineError
+from pytest_rag.git import git
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,10 +150,14 @@ def _merge_base(folder: Path, target: str) -> str | None:
 
 def _at_commit(ref: str, note: str, tree: Path, file: Path, *, asked: bool = False) -> Bar:
     """Return the baseline as a commit has it; the file in the tree is told apart from it."""
-    name = f"baselines/{tree.name}"
-    done = _git(file.parent, "show", "--end-of-options", f"{ref}:./{name}")
-    told = f"{_near(tree)} at {ref[:10] if note else ref}{note}"
-    there = tree.read_text(encoding="utf-8") if tree.exists() else None
+    done = _git(file.parent, "show", "--end-of-options", f"{ref}:./baselines/{tree.name}")
+    name = _near(tree)
+    if done.returncode and _lacks_path(done.stderr):
+        former = _former(ref, file)
+        if former is not None:
+            name, done = former, _git(file.parent, "show", "--end-of-options", f"{ref}:{former}")
+    told = f"{name} at {ref[:10] if note else ref}{note}"
+    there = _text(tree)
     if done.returncode:
         if not _lacks_path(done.stderr):
             raise BaselineError(f"--rag-baseline=git:{ref}: {_said(done.stderr)}")
@@ -164,6 +169,25 @@ def _at_commit(ref: str, note: str, tree: Path, file: Path, *, asked: bool = Fal
         asked=asked,
         edited=there != done.stdout,
     )
+
+
+def _text(path: Path) -> str | None:
+    """Return a file's text, bytes that are none replaced; None where it is not there."""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+
+
+def _former(ref: str, file: Path) -> str | None:
+    """Return the baseline that an evalset's file had at a commit by another name, from the top.
+
+    Else a change could rename the file, and be held to nothing.
+    """
+    here = _git(file.parent, "ls-files", "--full-name", "-z", "--", f"./{file.name}")
+    words = ("--find-renames", "--diff-filter=R", "--name-status", "-z")
+    diff = _git(file.parent, "diff", *words, "--end-of-options", ref, "--")
+    told = diff.stdout.split("\0")
+    names = zip(told[1::3], told[2::3], strict=False)
+    was = next((old for old, new in names if f"{new}\0" == here.stdout), None)
+    return None if was is None else path_of(Path(was)).as_posix()
 
 
 def _lacks_path(stderr: str) -> bool:
@@ -183,24 +207,9 @@ def _said(stderr: str) -> str:
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(  # noqa: S603 - no shell; a ref cannot become an option
-            ["git", *words],  # noqa: S607
-            cwd=folder,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            check=False,
-            env=_english(),
-        )
+        return git(folder, *words, timeout_s=_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError) as error:
         raise BaselineError(f"git cannot be asked for a baseline: {error}") from error
-
-
-def _english() -> dict[str, str]:
-    import os
-
-    return {**os.environ, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
 
 
 def _near(path: Path) -> str:

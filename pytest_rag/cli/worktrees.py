@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
-import subprocess
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -14,22 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_rag.errors import UsageError
+from pytest_rag.git import git
 from pytest_rag.registry import did_you_mean
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
 
 __all__ = ["Repository", "stoppable"]
-
-# A hook that calls us sets these, and a worktree is another place than they say.
-_PLACES = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_PREFIX",
-    "GIT_COMMON_DIR",
-    "GIT_OBJECT_DIRECTORY",
-)
 
 _REFS = 20  # that a message may have to list
 
@@ -115,17 +105,8 @@ class Repository:
 
 
 def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    places = {name: value for name, value in os.environ.items() if name not in _PLACES}
     try:
-        return subprocess.run(  # noqa: S603 - no shell; a ref cannot become an option
-            ["git", *words],  # noqa: S607
-            cwd=folder,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-            env={**places, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"},
-        )
+        return git(folder, *words)
     except OSError as error:
         raise UsageError(f"git cannot be run: {error}. Base is checked out with it.") from error
 

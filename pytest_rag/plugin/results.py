@@ -126,12 +126,13 @@ class Collected:
         self._said.extend(self.ledger.finish())
         if not usable:
             return pytest.ExitCode.INTERRUPTED
-        self._accept()
+        written = self._accept()
         self._accept_figures()
         reported = self._report(cut_short=cut_short)
         measured = any(r.outcome in ("passed", "failed") for r in self.results.values())
-        bad = any(held.bad for held in self._held.values())
-        return pytest.ExitCode.TESTS_FAILED if bad or over or not (measured and reported) else None
+        bad = over or any(held.bad for held in self._held.values())
+        good = measured and reported and written and not bad
+        return pytest.ExitCode.TESTS_FAILED if not good else None
 
     @property
     def ledger(self) -> RunLedger:
@@ -273,14 +274,16 @@ class Collected:
             return False
         return True
 
-    def _accept(self) -> None:
-        """Write baselines, all of them once everything has been decided."""
+    def _accept(self) -> bool:
+        """Write baselines once everything has been decided; False where one asked for is not."""
         from pytest_rag.verdict import write_all
 
         try:
             self._said.extend((text, "bold") for text in write_all(list(self._held.values())))
         except OSError as error:
             self._said.append((f"the baseline could not be written: {error}", "bad"))
+            return self.settings.update is None
+        return True
 
     def _accept_figures(self) -> int | None:
         """Write what Python tests accepted with `rag_baseline`."""

@@ -293,11 +293,20 @@ class RagSession:
                 self.collected.keep([*self._in_hand, *self._runner.unclaimed()])
             self._runner.close()
         self.deck.let_go()
-        if not self.is_worker:
+        if self.is_worker:
+            # A worker has collected; who decides has not.
+            self.config.workeroutput["rag_idle"] = self.collected.idle  # type: ignore[attr-defined]
+        else:
             status = self.collected.finish(session)
             self.collected.save(self.deck)
             if status is not None and session.exitstatus in (0, 5):
                 session.exitstatus = status
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """Learn from a worker that no case fell to this shard."""
+        told = getattr(node, "workeroutput", None) or {}
+        self.collected.idle = self.collected.idle or told.get("rag_idle", False)
 
     def pytest_unconfigure(self) -> None:
         """Let the models and the network be as they were."""

@@ -5,18 +5,26 @@ from __future__ import annotations
 from sys import float_info
 from typing import TYPE_CHECKING
 
-from pytest_rag.stats.distributions import binomial, finite, student_cdf
+from pytest_rag.stats.distributions import binomial, finite
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy import float64
+    from numpy.random import Generator
     from numpy.typing import NDArray
 
     Floats = NDArray[float64]
     Groups = list[tuple[float, int]]
 
-__all__ = ["case_means", "holm", "paired_differences", "sign_flip_test", "skew_test"]
+__all__ = [
+    "affordable",
+    "case_means",
+    "holm",
+    "paired_differences",
+    "random_sums",
+    "sign_flip_test",
+]
 
 _DIGITS = 12  # differences are told apart to this many digits of the largest
 _TIE = 10.0**-_DIGITS
@@ -114,9 +122,13 @@ def sign_flip_test(
     slack = scaled.size * max(_TIE, tie / float(np.abs(sample).max()))
     halves = _halves(scaled)
     if halves is None:
-        affordable = min(_RESAMPLES, max(_FEWEST_RESAMPLES, _FLIPS // scaled.size))
-        return _sampled(scaled, slack, seed, resamples or affordable)
+        return _sampled(scaled, slack, seed, resamples or affordable(scaled.size))
     return _exact(scaled, slack, *halves)
+
+
+def affordable(differences: int) -> int:
+    """Return how many random patterns of so many differences are drawn."""
+    return min(_RESAMPLES, max(_FEWEST_RESAMPLES, _FLIPS // max(1, differences)))
 
 
 def _scaled(sample: Floats) -> Floats:
@@ -193,14 +205,26 @@ def _subset_sums(groups: Groups) -> tuple[Floats, Floats]:
 
 
 def _sampled(scaled: Floats, slack: float, seed: int, resamples: int) -> float:
-    """Return p from random subsets, eight pairs a random byte.
+    import numpy as np
+
+    sums = random_sums(scaled, np.random.default_rng(seed), resamples)
+    hits = int(np.count_nonzero(sums >= -slack))
+    return (1 + hits) / (1 + resamples)
+
+
+def random_sums(scaled: Floats, rng: Generator, resamples: int) -> Floats:
+    """Return the sums of random subsets, eight pairs a random byte: shape ``(resamples,)``.
 
     A byte looks the sum of its pairs up among their 256, so that 100,000 pairs cost 12,500
     look-ups a pattern and no sign is ever written out.
+
+    Args:
+        scaled: What is summed, shape ``(n,)``; each is taken with chance ½.
+        rng: Where chance comes from.
+        resamples: How many subsets.
     """
     import numpy as np
 
-    rng = np.random.default_rng(seed)
     blocks = np.pad(scaled, (0, -scaled.size % _BLOCK)).reshape(-1, _BLOCK)
     words = -(-resamples // 8)
     step = max(1, _CHUNK // (8 * words))
@@ -211,8 +235,7 @@ def _sampled(scaled: Floats, slack: float, seed: int, resamples: int) -> float:
         for table, row in zip(tables, drawn.view(np.uint8), strict=True):
             table.take(row[:resamples], out=found, mode="clip")
             sums += found
-    hits = int(np.count_nonzero(sums >= -slack))
-    return (1 + hits) / (1 + resamples)
+    return sums
 
 
 def _tables(blocks: Floats) -> Floats:
@@ -223,39 +246,6 @@ def _tables(blocks: Floats) -> Floats:
     for column in range(_BLOCK):
         sums = np.hstack((sums, sums + blocks[:, column, None]))
     return sums
-
-
-# --- where chance is lopsided -------------------------------------------------------------------
-
-
-def skew_test(differences: Sequence[float] | Floats) -> float:
-    """Return the one-sided p-value for a mean of head - base below 0, corrected for skewness.
-
-    Signs are no coin's where one side averages more repeats than the other: near 1 the side with
-    fewer runs falls far and rises little. Hall's cubic transformation (1992, *On the removal of
-    skewness by transformation*) of the studentised mean S with the skewness g,
-    ``√n (S + g S² / 3 + g² S³ / 27 + g / 6n)``, is held against Student's t. It rises with S,
-    and is right from about 100 differences on.
-
-    Args:
-        differences: Finite, one a case.
-
-    Returns:
-        From 0 to 1; that of the sign-flip test where the differences are fewer than three, or
-        all the same.
-
-    Raises:
-        ValueError: Where a difference is not finite.
-    """
-    sample = finite(differences)
-    if sample.size < 3 or sample.min() == sample.max():
-        return sign_flip_test(sample)
-    centred = sample - sample.mean()
-    sd = float((centred**2).mean()) ** 0.5
-    skew = float((centred**3).mean()) / sd**3
-    s = float(sample.mean()) / sd
-    corrected = s + skew * s**2 / 3 + skew**2 * s**3 / 27 + skew / (6 * sample.size)
-    return student_cdf(corrected * sample.size**0.5, sample.size - 1)
 
 
 # --- several tests at once --------------------------------------------------------------------

@@ -27,6 +27,12 @@ def test_an_unchanged_system_seldom_turns_red(setting) -> None:
     assert gate.simulate(setting, 1000, others=False).ours <= AT_MOST
 
 
+@pytest.mark.parametrize("setting", [s for s in gate.LOPSIDED if s.cases == 20], **TEXT)
+def test_other_repeats_than_before_raise_no_alarms(setting) -> None:
+    """One run before and five now, of cases that nearly all pass: few failures prove no fall."""
+    assert gate.simulate(setting, 50, others=False).ours <= AT_MOST
+
+
 def test_fixed_tolerances_cry_wolf() -> None:
     """With a hundred noisy cases a fixed tolerance fails four builds or more where we fail one."""
     found = gate.simulate(Setting(scores="binary", cases=100), 250)
@@ -56,6 +62,13 @@ def test_a_real_drop_is_found() -> None:
 @pytest.mark.parametrize("setting", [s for s in gate.SAME if s.cases > 20], **TEXT)
 def test_an_unchanged_system_seldom_turns_red_with_more_cases(setting) -> None:
     """A hundred and four hundred cases, a thousand trials each."""
+    assert gate.simulate(setting, 1000, others=False).ours <= AT_MOST
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("setting", [*gate.UNEVEN, *gate.LOPSIDED], **TEXT)
+def test_other_repeats_than_before_seldom_turn_it_red(setting) -> None:
+    """Whichever side ran more often, a thousand trials each."""
     assert gate.simulate(setting, 1000, others=False).ours <= AT_MOST
 
 

@@ -153,6 +153,42 @@ def test_a_new_evalset_in_a_pull_request_has_no_bar_yet(repository, ci_run):
     assert repository.pytest("second.rag.yaml").ret == 1
 
 
+def test_a_renamed_evalset_keeps_its_bar(repository, ci_run):
+    """A change that renames the file, with its baseline, is held to what that was before."""
+    repository.git("checkout", "-qb", "topic")
+    repository.git("mv", "handbook.rag.yaml", "manual.rag.yaml")
+    repository.git("mv", BASELINE, "baselines/manual.json")
+    worsen(repository)
+    ci_run("main")
+    result = repository.pytest()
+    assert result.ret == 1
+    assert "against baselines/handbook.json at" in squeezed(result)
+
+
+def test_a_hook_of_git_asks_of_the_right_folder(repository, monkeypatch):
+    """What a hook says of its own place leads nobody astray."""
+    monkeypatch.setenv("GIT_DIR", ".git")
+    monkeypatch.setenv("GIT_INDEX_FILE", ".git/index")
+    nested = repository.path / "service"
+    nested.mkdir()
+    for name in ("app.py", "corpus.json", "settings.json", "handbook.rag.yaml", "baselines"):
+        (repository.path / name).rename(nested / name)
+    repository.git("--git-dir=.git", "add", "-A")
+    repository.git("commit", "-qm", "Move")
+    monkeypatch.syspath_prepend(nested)
+    result = repository.pytest("--rag-baseline=git:main", "--rag-out=run.jsonl")
+    assert result.ret == 0
+    assert "baselines/handbook.json at main" in squeezed(result)
+
+
+def test_a_file_in_the_tree_that_is_no_text_does_not_matter_to_a_commit(repository):
+    """The bar is read from git, and the file is told to be edited."""
+    repository.baseline.write_bytes(b"\xff\xfe")
+    result = repository.pytest("--rag-baseline=git:main")
+    assert result.ret == 0
+    assert "This change edits handbook.json" in squeezed(result)
+
+
 @pytest.mark.parametrize("ref", ["git:nowhere", "git:", "git:--output=x"])
 def test_an_unknown_ref(repository, ref):
     """Exit status 2 or a usage error, in one sentence; a ref is never an option of git's."""

@@ -59,6 +59,20 @@ def test_update_accepts_and_takes_no_path_for_its_value(accepted):
     assert accepted.pytest().ret == 0
 
 
+def test_an_update_that_cannot_be_written_is_red(accepted, monkeypatch):
+    """Nobody commits a baseline that is not there, and says that it was accepted."""
+    from pytest_rag import baseline
+
+    def full(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(baseline, "write", full)
+    accepted.settings(top_k=1)
+    result = accepted.pytest("--rag-update")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines("*the baseline could not be written: No space left on device*")
+
+
 def test_update_new_adds_cases_and_leaves_the_others(accepted):
     """A fall of an old case stays red, and its line in the file stays as it was."""
     more = "{id: hotel, query: hotel ninety, relevant: [hotel.md]}"

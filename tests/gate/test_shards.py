@@ -135,6 +135,8 @@ def test_more_shards_than_cases(project):
     assert len(project.accepted()["cases"]) == 4
     number = names.index(empty[0]) + 1
     assert project.pytest(f"--rag-shard={number}/6").ret == 0
+    assert project.pytest(f"--rag-shard={number}/6", "-n2").ret == 0
+    assert project.pytest(f"--rag-shard={number}/6", "-n2", "-k", "nothing").ret == 5
 
 
 def test_the_command_line_splits_alike(project):

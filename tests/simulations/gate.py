@@ -36,6 +36,8 @@ class Setting:
         repeats: Runs of a case, before and now.
         drop: How much worse the system became; 0 where it is the same.
         metrics: How many gated metrics there are; with a drop, one of them falls.
+        level: The score that every run of every case is expected to have; None where cases differ
+            in ease, and what a run of all of them shares makes them harder or easier.
     """
 
     scores: str
@@ -43,6 +45,7 @@ class Setting:
     repeats: tuple[int, int] = (1, 1)
     drop: float = 0.0
     metrics: int = 1
+    level: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,8 @@ def runs(setting: Setting, rng: np.random.Generator) -> tuple[list[np.ndarray], 
             shape = (setting.cases, repeats)
             fall = setting.drop if side and not metric else 0.0
             level = np.clip(ease + rng.normal(0, _SIDE, ease.shape), 0, 1) - fall
+            if setting.level is not None:
+                level = np.full_like(ease, setting.level - fall)
             if setting.scores == "binary":
                 drawn = (rng.random(shape) < level).astype(float)
             else:
@@ -143,9 +148,17 @@ SAME = tuple(
 )
 SEVERAL = tuple(Setting(scores="continuous", cases=n, metrics=6) for n in (20, 100))
 UNEVEN = tuple(
-    Setting(scores="binary", cases=cases, repeats=repeats)
+    Setting(scores=scores, cases=cases, repeats=repeats)
+    for scores in ("binary", "continuous")
     for repeats in ((1, 5), (5, 1))
     for cases in (20, 100, 400)
+)
+# Nearly all pass, or nearly none: a single run may well show no other outcome at all.
+LOPSIDED = tuple(
+    Setting(scores="binary", cases=cases, repeats=repeats, level=level)
+    for repeats, levels in (((1, 5), (0.9, 0.99)), ((5, 1), (0.1, 0.01)))
+    for level in levels
+    for cases in (20, 100)
 )
 WORSE = (
     Setting(scores="continuous", cases=200, drop=SHIFT),
@@ -153,6 +166,10 @@ WORSE = (
     Setting(scores="continuous", cases=200, drop=SHIFT, metrics=6),
     Setting(scores="binary", cases=200, repeats=(5, 5), drop=SHIFT),
     Setting(scores="continuous", cases=400, repeats=(5, 5), drop=0.02),
+    Setting(scores="continuous", cases=200, repeats=(1, 5), drop=SHIFT),
+    Setting(scores="continuous", cases=200, repeats=(5, 1), drop=SHIFT),
+    Setting(scores="binary", cases=200, repeats=(1, 5), drop=0.1),
+    Setting(scores="binary", cases=200, repeats=(5, 1), drop=0.1),
 )
 
 
@@ -161,7 +178,8 @@ def label(setting: Setting) -> str:
     before, now = setting.repeats
     repeats = f"{now}" if before == now else f"{before} → {now}"
     metrics = f", {setting.metrics} metrics" if setting.metrics > 1 else ""
-    return f"{setting.scores}{metrics} | {setting.cases} | {repeats}"
+    level = f", {setting.level:g} expected" if setting.level is not None else ""
+    return f"{setting.scores}{metrics}{level} | {setting.cases} | {repeats}"
 
 
 def table(settings: tuple[Setting, ...], trials: int) -> None:
@@ -180,4 +198,4 @@ def table(settings: tuple[Setting, ...], trials: int) -> None:
 
 if __name__ == "__main__":
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    table(SAME + SEVERAL + UNEVEN + WORSE, count)
+    table(SAME + SEVERAL + UNEVEN + LOPSIDED + WORSE, count)
