@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,10 +20,11 @@ from pytest_rag.trace.hub import HUB
 from pytest_rag.trace.marks import MARK, Mark
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_rag.replay.requests import Kind, Request
     from pytest_rag.replay.scope import Take
+    from pytest_rag.replay.values import Vector
 
 __all__ = ["Batch", "Spoken", "open_batch", "open_spoken", "open_structured"]
 
@@ -36,19 +38,22 @@ class Spoken:
         request: What is asked.
         nth: Which of several identical requests of the run it is.
         answer: What is known already, or None.
+        asked: The messages of one that is asked for an object.
+        mark: What its trace is told of it.
     """
 
     take: Take
     request: Request
     nth: int
     answer: Answer | None
-    _mark: Mark = field(default_factory=Mark)
+    asked: Any = None
+    mark: Mark = field(default_factory=Mark)
     _start: float = field(default_factory=time.perf_counter)
 
     @contextmanager
     def live(self) -> Iterator[None]:
         """Let the model be asked inside; what it calls in turn is part of this call."""
-        token = MARK.set(self._mark)
+        token = MARK.set(self.mark)
         try:
             with scope.calling():
                 yield
@@ -59,7 +64,7 @@ class Spoken:
     def answering(self, answer: Answer) -> Iterator[None]:
         """Let LlamaIndex's events be sent inside as for the call that was live."""
         origin = self.take.tape.source.origin
-        self._mark = Mark(origin=origin, latency_ms=answer.latency_ms, recorded=True)
+        self.mark = Mark(origin=origin, latency_ms=answer.latency_ms, recorded=True)
         token = ANSWER.set(answer)
         try:
             with self.live():
@@ -77,15 +82,14 @@ class Spoken:
         """Keep a stream as far as it was read."""
         self._keep(pieces.answer(self._ended()))
 
-    def keep_object(self, value: Any) -> None:
-        """Keep an object that the model was asked for."""
-        told = {"object": plain(value)}
-        self._keep(Answer(response=told, latency_ms=self._ended(), usage={}))
+    def keep_objects(self, told: Mapping[str, Any]) -> None:
+        """Keep the object that the model was asked for, or its stages, by name."""
+        self._keep(Answer(response=plain(told), latency_ms=self._ended(), usage={}))
 
     def _ended(self) -> float:
-        start = self._mark.started or self._start
-        self._mark.latency_ms = round((time.perf_counter() - start) * 1000, 3)
-        return self._mark.latency_ms
+        start = self.mark.started or self._start
+        self.mark.latency_ms = round((time.perf_counter() - start) * 1000, 3)
+        return self.mark.latency_ms
 
     def _keep(self, answer: Answer | None) -> None:
         if answer is not None:
@@ -106,15 +110,22 @@ def open_spoken(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) ->
 
 
 def open_structured(
-    llm: Any, output: type, prompt: Any, options: Mapping[str, Any] | None, given: Mapping[str, Any]
+    kind: Kind,
+    llm: Any,
+    asked: tuple[type, Any],
+    options: Mapping[str, Any] | None,
+    given: Mapping[str, Any],
 ) -> Spoken | None:
     """Return the call for an object of a class, or None where it is none of ours."""
     take = scope.recorded()
     if take is None or scope.is_inside_call() or _passes(llm):
         return None
-    asked = prompt.format_messages(llm=llm, **given)
+    output, prompt = asked
+    messages = prompt.format_messages(llm=llm, **given)
     more = {**(options or {}), "output": output}
-    return _opened(take, requests.of_llm("structured", llm, asked, more, judge=take.judge))
+    call = _opened(take, requests.of_llm(kind, llm, messages, more, judge=take.judge))
+    call.asked = messages
+    return call
 
 
 def _passes(model: Any) -> bool:
@@ -136,14 +147,15 @@ class Batch:
         take: The run it belongs to.
         requests: One a text.
         vectors: Those that are known, None for the others.
+        mark: What its trace is told of it.
     """
 
     take: Take
     requests: Sequence[Request]
-    vectors: list[list[float] | None]
+    vectors: list[Vector | None]
     _recorded_ms: float = 0.0
     _known: int = 0
-    _mark: Mark = field(default_factory=Mark)
+    mark: Mark = field(default_factory=Mark)
     _start: float = field(default_factory=time.perf_counter)
 
     @property
@@ -154,22 +166,22 @@ class Batch:
     @contextmanager
     def live(self) -> Iterator[None]:
         """Let the model be asked inside; what it calls in turn is part of this call."""
-        token = MARK.set(self._mark)
+        token = MARK.set(self.mark)
         try:
             with scope.calling():
                 yield
         finally:
             MARK.reset(token)
 
-    def keep(self, vectors: Sequence[Sequence[float]]) -> None:
+    def keep(self, vectors: Sequence[Vector]) -> None:
         """Take in and keep the vectors of what was missing."""
         missing = self.missing
         # What a text takes in a batch is its share, so that the shares add up.
-        start = self._mark.started or self._start
+        start = self.mark.started or self._start
         share = round((time.perf_counter() - start) * 1000 / len(missing), 6)
         for place, vector in zip(missing, vectors, strict=True):
-            self.vectors[place] = list(map(float, vector))
-            answer = Answer(response=pack(self.vectors[place] or []), latency_ms=share, usage={})
+            plainly = self.vectors[place] = _plain(vector)
+            answer = Answer(response=pack(plainly), latency_ms=share, usage={})
             self.take.tape.source.keep(self.requests[place], self.take, 0, answer)
         total = share * len(missing) + self._recorded_ms
         note(Mark(origin="live", latency_ms=total, recorded=self._known > 0))
@@ -181,6 +193,13 @@ class Batch:
         if not self.missing:
             origin = self.take.tape.source.origin
             note(Mark(origin=origin, latency_ms=recorded_ms, recorded=True))
+
+
+def _plain(vector: Vector) -> Vector:
+    """Return a vector in Python's own numbers, whatever the model counts in."""
+    if isinstance(vector, Mapping):
+        return {int(place): float(value) for place, value in vector.items()}
+    return list(map(float, vector))
 
 
 def note(mark: Mark) -> None:

@@ -13,7 +13,7 @@ from pytest_rag.trace import usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
 from pytest_rag.trace.intervals import Interval, length, subtract
-from pytest_rag.trace.marks import MARK, Mark
+from pytest_rag.trace.marks import MARK, STARTED, Mark
 from pytest_rag.trace.restored import Restored
 from pytest_rag.trace.spans import EndedCall, OpenCall, Span
 from pytest_rag.trace.timing import Timeline
@@ -141,9 +141,22 @@ class Trace:
     def start_call(self, span_id: str | None, stage: Stage, model: str) -> None:
         """Note that a model was called, unless the call stands for one already open around it."""
         span = self._span(span_id)
-        if not span.inside_call():
+        if span.call is not None and stage == "embed":
+            span.call.batches += 1
+        elif not span.inside_call():
             mark = MARK.get() if stage == "llm" else None
             span.call = OpenCall(stage, model, time.perf_counter(), mark)
+            _hear(model)
+
+    def add_call(
+        self, span_id: str, model: str, mark: Mark | None, asked: Any, response: Any
+    ) -> None:
+        """Note a call of a language model that told nobody of itself, from its span's start on."""
+        span = self._span(span_id)
+        if span.call is None and not span.inside_call():
+            span.call = OpenCall("llm", model, span.start, mark, asked)
+            _hear(model)
+            self.end_call(span_id, response)
 
     def mark_call(self, span_id: str, mark: Mark) -> None:
         """Note who answered the call that is open on a span, or a further part of it."""
@@ -170,9 +183,14 @@ class Trace:
             texts: What was embedded; providers count them, and LlamaIndex drops the count.
         """
         span = self._span(span_id)
-        if span.call is None:
+        opened = span.call
+        if opened is None:
             return
-        opened, span.call = span.call, None
+        opened.texts += texts
+        opened.batches -= 1
+        if texts and opened.batches:
+            return
+        span.call = None
         now = time.perf_counter()
         told = usage.of_response(response)
         call = Call(
@@ -189,8 +207,8 @@ class Trace:
             ended=utc_now(),
         )
         ended = EndedCall(call, span, (opened.start, now), opened.mark)
-        if texts or told.input_tokens is None or told.output_tokens is None:
-            ended.texts, ended.asked, ended.response = texts, opened.asked, response
+        if opened.texts or told.input_tokens is None or told.output_tokens is None:
+            ended.texts, ended.asked, ended.response = opened.texts, opened.asked, response
         self._calls.append(ended)
 
     def restore(self, span_id: str, part: Part) -> None:
@@ -279,6 +297,12 @@ class Trace:
         calls = [call for call in self._calls if not call.restored]
         timeline = Timeline((self._start, end), dict(self._spans), calls)
         return timeline.timing(list(self._restored), held, wait_ms)
+
+
+def _hear(model: str) -> None:
+    heard = STARTED.get()
+    if heard is not None:
+        heard.append(model)
 
 
 def utc_now() -> str:

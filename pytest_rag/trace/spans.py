@@ -62,13 +62,15 @@ class Span:
 
 @dataclass(slots=True, eq=False)
 class OpenCall:
-    """A call of a model that has no answer yet."""
+    """A call of a model that has no answer yet, or not to all batches of its texts."""
 
     stage: Stage
     model: str
     start: float
     mark: Mark | None
     asked: Any = None
+    batches: int = 1
+    texts: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)

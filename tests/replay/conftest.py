@@ -54,6 +54,10 @@ class Counting(Server):
         if not tools and "response_format" not in asked:
             return await super()._chat(request)
         await self._asked(request)
+        whole: dict[str, Any] = {"id": "1", "created": 1, "model": asked["model"]}
+        if asked.get("stream"):
+            words = ('{"days":', " 5}")
+            return await self._stream(request, whole, {"prompt_tokens": 100}, asked, words)
         message: dict[str, Any] = {"role": "assistant", "content": '{"days": 5}'}
         if tools:
             function = {"name": tools[0]["function"]["name"], "arguments": '{"days": 5}'}
@@ -61,8 +65,8 @@ class Counting(Server):
             message = {"role": "assistant", "content": None, "tool_calls": calls}
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
-        whole = {"id": "1", "created": 1, "model": asked["model"], "usage": usage}
-        return web.json_response({**whole, "object": "chat.completion", "choices": [choice]})
+        done = {"object": "chat.completion", "choices": [choice], "usage": usage}
+        return web.json_response({**whole, **done})
 
 
 @pytest.fixture(scope="session")
