@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag import records
 from pytest_rag.errors import ConfigError, RecordError
 from pytest_rag.records import Run
 from pytest_rag.sharding import Shard
@@ -43,6 +44,7 @@ def merge(shards: Mapping[Path, Run]) -> Run:
     return Run(
         header=_header([run for _, run in ordered], evalsets),
         results=tuple(results),
+        buildings=tuple(records.numbered(_bills(ordered), 0)),
         footer={
             "ended": max(str((run.footer or {}).get("ended")) for _, run in ordered),
             "complete": counted == declared,
@@ -131,6 +133,10 @@ def _results(ordered: Sequence[tuple[Path, Run]]) -> dict[tuple[str, str, int], 
                 )
             found[result.key] = result
     return found
+
+
+def _bills(ordered: Sequence[tuple[Path, Run]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    return [(each.evalset, each.calls) for _, run in ordered for each in run.buildings]
 
 
 def _header(runs: Sequence[Run], evalsets: Mapping[str, Any]) -> dict[str, Any]:

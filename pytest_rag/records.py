@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Building",
     "Result",
     "Run",
     "dumps",
     "footer",
     "header",
+    "numbered",
     "read",
     "stream",
     "text_of",
@@ -122,6 +124,46 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Building:
+    """What was asked of models while a pipeline was built, as to embed its documents.
+
+    Attributes:
+        evalset: Whose pipeline.
+        number: Of several in a run, as where each worker builds its own; from 0.
+        calls: Those that are not free, as a result has them.
+    """
+
+    evalset: str
+    number: int = 0
+    calls: list[dict[str, Any]]
+
+    case = ""  # the ledger knows it by an empty id
+
+    @property
+    def repeat(self) -> int:
+        """Its number."""
+        return self.number
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as a record line's mapping, secrets redacted."""
+        told = {"evalset": self.evalset, "number": self.number, "calls": self.calls}
+        return {"kind": "building", **redact(told)}
+
+
+def numbered(bills: Iterable[tuple[str, list[dict[str, Any]]]], before: int) -> list[Building]:
+    """Return buildings of a run, given an evalset's name and calls each.
+
+    Args:
+        bills: In the order they came.
+        before: How many the run has already.
+    """
+    return [
+        Building(evalset=name, number=number, calls=calls)
+        for number, (name, calls) in enumerate(bills, before)
+    ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A run record in memory.
 
@@ -129,11 +171,13 @@ class Run:
         header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``.
         results: The last one of each case and repeat, in the order they were made.
         footer: ``{ended, outcomes, complete, cut_short, verdicts}``, or None after a crash.
+        buildings: Of pipelines, those that asked models for something.
     """
 
     header: Mapping[str, Any]
     results: tuple[Result, ...]
     footer: Mapping[str, Any] | None = None
+    buildings: tuple[Building, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -233,9 +277,15 @@ def dumps(line: Mapping[str, Any]) -> str:
     return text
 
 
-def text_of(head: Mapping[str, Any], results: Iterable[Result], foot: Mapping[str, Any]) -> str:
+def text_of(
+    head: Mapping[str, Any],
+    results: Iterable[Result],
+    foot: Mapping[str, Any],
+    buildings: Iterable[Building] = (),
+) -> str:
     """Return the text of a whole record."""
-    lines = (head, *(result.to_dict() for result in results), foot)
+    built = (building.to_dict() for building in buildings)
+    lines = (head, *built, *(result.to_dict() for result in results), foot)
     return "".join(dumps(line) + "\n" for line in lines)
 
 
@@ -257,15 +307,19 @@ def read(path: Path) -> Run:
     head = _header(path, lines)
     results: dict[tuple[str, str, int], Result] = {}
     foot = None
+    bills = []
     for number, line in lines:
         if line["kind"] == "result":
             result = _result(path, number, line)
             results[result.key] = result
         elif line["kind"] == "evalset":  # until the header is complete, at the end
             head["evalsets"].setdefault(line["name"], line["facts"])
+        elif line["kind"] == "building":
+            bills.append((str(line.get("evalset")), list(line.get("calls") or ())))
         elif line["kind"] == "footer":
             foot = line
-    return Run(header=head, results=tuple(results.values()), footer=foot)
+    buildings = tuple(numbered(bills, 0))
+    return Run(header=head, results=tuple(results.values()), footer=foot, buildings=buildings)
 
 
 def stream(path: Path, evalset: str) -> tuple[Mapping[str, Any], Iterator[Result]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag import records
 from pytest_rag.costs.budget import open_budget
-from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
+from pytest_rag.costs.running import RunLedger, stopped, told_buildings, told_ceiling
 from pytest_rag.evaluation import (
     build_pipeline,
     facts,
@@ -110,8 +110,10 @@ class Execution:
     def told_costs(self) -> list[tuple[str, str]]:
         """Return what is to be said of costs, with a style, once everything has run."""
         over = self.stopped
+        built = told_buildings(self.ledger.costs)
         told = told_ceiling(self._limit, self.ledger.costs, over)
-        lines = [] if told is None else [(told, "bad" if over else "dim")]
+        lines = [] if built is None else [(built, "dim")]
+        lines += [] if told is None else [(told, "bad" if over else "dim")]
         return [*lines, *self.ledger.finish()]
 
     def view(self, summary: Summary, *, record: str | None) -> View:
@@ -190,6 +192,8 @@ class Execution:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - becomes every case's record
             yield from (broken(job, error, self._config) for job in jobs)
             return
+        finally:
+            self._keep_bills()
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
         left = []
         now = self._facts[evalset.name]["fingerprint"]
@@ -210,6 +214,11 @@ class Execution:
             raise no_pipeline()
         loop = self._runner.loop
         return build_pipeline(evalset.pipeline, evalset, self._config, loop, self._deck)
+
+    def _keep_bills(self) -> None:
+        for building in self.ledger.add_buildings(self._deck.take_bills()):
+            if self._writer is not None:
+                self._writer.add_building(building)
 
     def _keep(self, result: Result) -> None:
         if result.key not in self._results:

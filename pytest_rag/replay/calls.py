@@ -12,11 +12,12 @@ from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
 from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index_instrumentation.span import active_span_id
 
+from pytest_rag.errors import CassetteError
 from pytest_rag.replay import answers, requests, scope
 from pytest_rag.replay.again import ANSWER
 from pytest_rag.replay.answers import Answer
 from pytest_rag.replay.values import pack, plain, unpack
-from pytest_rag.trace.hub import HUB
+from pytest_rag.trace.hub import HUB, not_asked
 from pytest_rag.trace.marks import MARK, Mark
 
 if TYPE_CHECKING:
@@ -220,7 +221,11 @@ def open_batch(kind: Kind, model: Any, texts: Sequence[str]) -> Batch | None:
     if take is None or scope.is_inside_call() or _passes(model) or not texts:
         return None
     asked = [requests.of_embedding(kind, model, text) for text in texts]
-    found = [take.tape.source.find(request, take, 0) for request in asked]
+    try:
+        found = [take.tape.source.find(request, take, 0) for request in asked]
+    except CassetteError:
+        not_asked(Mark())
+        raise
     vectors = [None if answer is None else unpack(str(answer.response)) for answer in found]
     batch = Batch(take=take, requests=asked, vectors=vectors)
     batch.known(sum(answer.latency_ms for answer in found if answer is not None))

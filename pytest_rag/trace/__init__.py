@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.trace.nested import NestedTrace
 
-__all__ = ["Trace", "is_traced", "nested", "opened", "trace", "untraced"]
+__all__ = ["Trace", "is_traced", "nested", "opened", "overheard", "trace", "untraced"]
 
 
 @functools.cache
@@ -33,6 +33,14 @@ def _install() -> None:
     root = get_dispatcher()
     root.add_span_handler(RagSpanHandler())
     root.add_event_handler(RagEventHandler())
+
+
+@functools.cache
+def _wait() -> None:
+    """Install them as soon as LlamaIndex opens a span, once a process."""
+    from pytest_rag.trace.waking import Waking
+
+    Waking.hang(_install)
 
 
 @contextmanager
@@ -57,8 +65,24 @@ def trace(*, expect_spans: bool) -> Iterator[Trace]:
 
 
 @contextmanager
+def overheard() -> Iterator[Trace]:
+    """Hear of the calls that are made inside, and refuse nothing: what is built is no measurement.
+
+    LlamaIndex may be imported inside; its first call is then heard as well.
+    """
+    _install() if "llama_index.core" in sys.modules else _wait()
+    opened = Trace()
+    try:
+        with HUB.owning(opened):
+            yield opened
+    finally:
+        opened.give_up()
+        opened.end()
+
+
+@contextmanager
 def untraced() -> Iterator[None]:
-    """Keep what runs inside out of every trace, as when a pipeline is being built."""
+    """Keep what runs inside out of every trace, as when a judge's model is made."""
     with HUB.ignoring():
         yield
 

@@ -186,6 +186,9 @@ class Trace:
         opened = span.call
         if opened is None:
             return
+        if not texts and response is None and opened.is_told():
+            span.call = None
+            return
         opened.texts += texts
         opened.batches -= 1
         if texts and opened.batches:
@@ -225,13 +228,25 @@ class Trace:
         """Note that a call waited for a slot, a limit or a back-off: that is no service time."""
         self._waits.add(self._spans.get(span_id or ""), interval)
 
-    def fail_attempt(self, mark: Mark, *, paid: bool) -> None:
-        """Note that an attempt of a call failed, and drop it where it cannot have cost anything."""
+    def fail_attempt(self, mark: Mark, span_id: str | None, *, paid: bool) -> None:
+        """Note that an attempt of a call failed, and drop it where it cannot have cost anything.
+
+        Args:
+            mark: Of the call, where a language model is asked: each attempt is a call.
+            span_id: Of the call of an embedding model, which has all attempts in it.
+            paid: Whether it may have cost money.
+        """
         for ended in [ended for ended in self._calls if ended.mark is mark]:
             if paid:
                 ended.mark = Mark()  # its own measurement, not that of the attempt that answers
             else:
                 self._calls.remove(ended)
+        span = self._spans.get(span_id or "")
+        opened = None if span is None else span.open_call()
+        if span is not None and opened is not None and opened.stage == "embed":
+            opened.broke = True
+            if paid:
+                self._calls.append(_broken_embedding(opened, span))
 
     def _told(self, ended: EndedCall) -> Call:
         """Return a call without the time it waited."""
@@ -297,6 +312,14 @@ class Trace:
         calls = [call for call in self._calls if not call.restored]
         timeline = Timeline((self._start, end), dict(self._spans), calls)
         return timeline.timing(list(self._restored), held, wait_ms)
+
+
+def _broken_embedding(opened: OpenCall, span: Span) -> EndedCall:
+    """Return an attempt whose cost nobody knows."""
+    now = time.perf_counter()
+    ms = (now - opened.start) * 1000
+    call = Call(stage="embed", model=opened.model, latency_ms=ms, ended=utc_now())
+    return EndedCall(call, span, (opened.start, now), Mark())
 
 
 def _hear(model: str) -> None:

@@ -70,7 +70,12 @@ class OpenCall:
     mark: Mark | None
     asked: Any = None
     batches: int = 1
+    broke: bool = False
     texts: list[str] = field(default_factory=list)
+
+    def is_told(self) -> bool:
+        """Tell whether it came to nothing but attempts that are known already."""
+        return self.broke and self.batches == 1 and not self.texts
 
 
 @dataclass(slots=True, eq=False)
