@@ -126,10 +126,12 @@ def turn_of(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tu
         paces = purse.pacer
     pacer = _UNLIMITED if paces is None else paces()
     asked = args[0] if args else next(iter(options.values()), "")
-    fare = None
+    fare: Fare | None = None
+    more: Mapping[str, Any] = {}
     if purse is not None:
         try:
-            fare = ceiling.fare_of(purse, model, (args, options), alone=pacer.leaves_retries)
+            given = (args, options)
+            fare, more = ceiling.fare_of(purse, model, given, alone=pacer.leaves_retries)
         except BudgetError:
             not_asked(Mark())
             raise
@@ -139,6 +141,7 @@ def turn_of(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tu
         deadline=math.inf if take is None else take.deadline,
         tokens=_expected(model, asked),
         fare=fare,
+        options=more,
     )
 
 
@@ -165,6 +168,7 @@ class Turn:
         deadline: When its case is given up, on the performance counter.
         tokens: It is expected to use.
         fare: Who pays for it; None where there is no ceiling, or it is free.
+        options: Keyword arguments that the model is given beside those of the call.
     """
 
     pacer: Pacer
@@ -172,6 +176,7 @@ class Turn:
     deadline: float
     tokens: int
     fare: Fare | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     _lane: Lane = field(init=False)
     _mark: Mark = field(init=False)

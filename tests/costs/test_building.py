@@ -27,7 +27,8 @@ APP = """
 
     def embed_model():
         given = {"embed_batch_size": 2, "max_retries": 0, "reuse_client": False}
-        return OpenAIEmbedding(model="text-embedding-3-small", api_base=os.environ["SERVER"], **given)
+        model, server = "text-embedding-3-small", os.environ["SERVER"]
+        return OpenAIEmbedding(model=model, api_base=server, **given)
 
     def build(documents=5, unpriced=False, **how):
         documents = [Document(id_=f"{n}.md", text=f"Leave {n}") for n in range(documents)]
@@ -131,7 +132,7 @@ def test_a_ceiling_stops_it(run_rag, pytester, server):
 def test_a_price_that_is_not_known_is_told(run_rag, pytester, server):
     """It is counted, and no sum holds it."""
     done = run_rag(files(unpriced=True), "--rag-baseline=none")
-    done.stdout.fnmatch_lines(["building the pipelines: 1 call: $0 and 1 of unknown cost"])
+    done.stdout.fnmatch_lines(["building the pipelines: 1 call: $0.00 and 1 of unknown cost"])
 
 
 @pytest.mark.slow
