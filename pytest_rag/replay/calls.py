@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import contextmanager
@@ -16,13 +17,16 @@ from pytest_rag.errors import CassetteError
 from pytest_rag.replay import answers, requests, scope
 from pytest_rag.replay.again import ANSWER
 from pytest_rag.replay.answers import Answer
+from pytest_rag.replay.ceiling import is_on_a_loop
 from pytest_rag.replay.values import pack, plain, unpack
 from pytest_rag.trace.hub import HUB, not_asked
 from pytest_rag.trace.marks import MARK, Mark
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from concurrent.futures import Future
 
+    from pytest_rag.replay.claims import Claims
     from pytest_rag.replay.requests import Kind, Request
     from pytest_rag.replay.scope import Take
     from pytest_rag.replay.values import Vector
@@ -154,6 +158,10 @@ class Batch:
     take: Take
     requests: Sequence[Request]
     vectors: list[Vector | None]
+    _claims: Claims | None = None
+    _mine: list[str] = field(default_factory=list)
+    _theirs: dict[int, Future[None]] = field(default_factory=dict)
+    _is_told: bool = False
     _recorded_ms: float = 0.0
     _known: int = 0
     mark: Mark = field(default_factory=Mark)
@@ -161,8 +169,76 @@ class Batch:
 
     @property
     def missing(self) -> list[int]:
-        """The places of texts that have to be embedded."""
-        return [place for place, vector in enumerate(self.vectors) if vector is None]
+        """The places of texts that have to be embedded, and that nobody else has gone to embed."""
+        unknown = (place for place, vector in enumerate(self.vectors) if vector is None)
+        return [place for place in unknown if place not in self._theirs]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every vector is there."""
+        return None not in self.vectors
+
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Claim what is unknown; what others have claimed by then is awaited."""
+        self._claims = getattr(self.take.tape.source, "claims", None)
+        try:
+            self._claim()
+            yield
+        finally:
+            self._release()
+
+    def _claim(self) -> None:
+        if self._claims is None:
+            return
+        mine = []
+        for place in self.missing:
+            key = self.requests[place].key
+            if key in self._mine:  # the same text twice
+                continue
+            other = self._claims.claim(key)
+            if other is not None:
+                self._theirs[place] = other
+                continue
+            self._mine.append(key)
+            mine.append(place)
+        self._take_in(mine)  # another may have ended just before
+
+    def _release(self) -> None:
+        if self._claims is not None:
+            self._claims.release(self._mine)
+            self._mine.clear()
+
+    def wait(self) -> None:
+        """Wait in this thread until others have embedded their texts, and take in the vectors."""
+        if not is_on_a_loop():  # which they may need to come to an end
+            for other in self._theirs.values():
+                other.result()
+        self._look_again()
+
+    async def await_others(self) -> None:
+        """Wait likewise, and let the event loop go on."""
+        for other in list(self._theirs.values()):
+            await asyncio.wrap_future(other)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Take in what others have found; what they failed to embed is missing now."""
+        places = list(self._theirs)
+        self._theirs.clear()
+        self._take_in(places)
+
+    def _take_in(self, places: Sequence[int]) -> None:
+        source, spent_ms = self.take.tape.source, 0.0
+        for place in places:
+            answer = source.find(self.requests[place], self.take, 0)
+            if answer is not None:
+                self.vectors[place] = unpack(str(answer.response))
+                spent_ms += answer.latency_ms
+        if self._is_told:
+            note(Mark(origin=source.origin, latency_ms=spent_ms, recorded=True))
+        elif places:
+            self.known(self._recorded_ms + spent_ms)
 
     @contextmanager
     def live(self) -> Iterator[None]:
@@ -184,14 +260,16 @@ class Batch:
             plainly = self.vectors[place] = _plain(vector)
             answer = Answer(response=pack(plainly), latency_ms=share, usage={})
             self.take.tape.source.keep(self.requests[place], self.take, 0, answer)
+        self._release()
+        self._is_told = True
         total = share * len(missing) + self._recorded_ms
         note(Mark(origin="live", latency_ms=total, recorded=self._known > 0))
 
     def known(self, recorded_ms: float) -> None:
         """Note how long the vectors that are known took when they were made."""
         self._recorded_ms = recorded_ms
-        self._known = len(self.vectors) - len(self.missing)
-        if not self.missing:
+        self._known = len(self.vectors) - self.vectors.count(None)
+        if self.is_whole:
             origin = self.take.tape.source.origin
             note(Mark(origin=origin, latency_ms=recorded_ms, recorded=True))
 

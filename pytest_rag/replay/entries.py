@@ -131,11 +131,15 @@ def _embedded(kind: Kind, several: bool, original: Any) -> Any:
         batch = open_batch(kind, self, given if several else [given])
         if batch is None:
             return _own(original, self)(*args, **kwargs)
-        if batch.missing:
-            with batch.live():
-                left = [given[place] for place in batch.missing] if several else given
-                found = _own(original, self)(left)
-            batch.keep(found if several else [found])
+        with batch.claimed():
+            while not batch.is_whole:
+                if not batch.missing:
+                    batch.wait()
+                    continue
+                with batch.live():
+                    left = [given[place] for place in batch.missing] if several else given
+                    found = _own(original, self)(left)
+                batch.keep(found if several else [found])
         return batch.vectors if several else batch.vectors[0]
 
     return entry
@@ -148,11 +152,15 @@ def _aembedded(kind: Kind, several: bool, original: Any) -> Any:
         batch = open_batch(kind, self, given if several else [given])
         if batch is None:
             return await _own(original, self)(*args, **kwargs)
-        if batch.missing:
-            with batch.live():
-                left = [given[place] for place in batch.missing] if several else given
-                found = await _own(original, self)(left)
-            batch.keep(found if several else [found])
+        with batch.claimed():
+            while not batch.is_whole:
+                if not batch.missing:
+                    await batch.await_others()
+                    continue
+                with batch.live():
+                    left = [given[place] for place in batch.missing] if several else given
+                    found = await _own(original, self)(left)
+                batch.keep(found if several else [found])
         return batch.vectors if several else batch.vectors[0]
 
     return entry

@@ -12,8 +12,10 @@ from typing import Any
 import llama_index.embeddings.openai
 import llama_index.llms.openai
 import pytest
+import redis
 from aiohttp import web
 from openai_server import Server
+from redis_server import RedisServer
 
 __all__ = ["llama_index"]
 
@@ -75,6 +77,22 @@ def model_server() -> Any:
     made = Counting()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A Redis server of these tests."""
+    started = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of a Redis server that is empty."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
 
 
 @pytest.fixture
