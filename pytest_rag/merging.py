@@ -5,7 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag import records
+from pytest_rag.buildings import numbered
 from pytest_rag.errors import ConfigError, RecordError
 from pytest_rag.records import Run
 from pytest_rag.sharding import Shard
@@ -44,7 +44,6 @@ def merge(shards: Mapping[Path, Run]) -> Run:
     return Run(
         header=_header([run for _, run in ordered], evalsets),
         results=tuple(results),
-        buildings=tuple(records.numbered(_bills(ordered), 0)),
         footer={
             "ended": max(str((run.footer or {}).get("ended")) for _, run in ordered),
             "complete": counted == declared,
@@ -135,16 +134,13 @@ def _results(ordered: Sequence[tuple[Path, Run]]) -> dict[tuple[str, str, int], 
     return found
 
 
-def _bills(ordered: Sequence[tuple[Path, Run]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    return [(each.evalset, each.calls) for _, run in ordered for each in run.buildings]
-
-
 def _header(runs: Sequence[Run], evalsets: Mapping[str, Any]) -> dict[str, Any]:
     head = runs[0].header
     machines = [run.header.get("machine") for run in runs]
     ids = ",".join(str(run.header["run_id"]) for run in runs)
     dirty = any((run.header.get("git") or {}).get("dirty") for run in runs)
     git = head.get("git")
+    bills = [(each.evalset, each.calls) for run in runs for each in run.buildings]
     return {
         **head,
         "run_id": sha256(ids.encode()).hexdigest()[:32],
@@ -154,4 +150,5 @@ def _header(runs: Sequence[Run], evalsets: Mapping[str, Any]) -> dict[str, Any]:
         "machine": machines[0] if all(each == machines[0] for each in machines) else None,
         "config": {**_options(runs[0]), "merged": len(runs)},
         "evalsets": dict(evalsets),
+        **({"buildings": [each.to_dict() for each in numbered(bills, 0)]} if bills else {}),
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import from_json
 
+from pytest_rag.buildings import Building
 from pytest_rag.errors import RecordError
 from pytest_rag.redact import redact
 from pytest_rag.types import OUTCOMES
@@ -27,13 +28,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SCHEMA_VERSION",
-    "Building",
     "Result",
     "Run",
     "dumps",
     "footer",
     "header",
-    "numbered",
     "read",
     "stream",
     "text_of",
@@ -124,51 +123,12 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Building:
-    """What was asked of models while a pipeline was built, as to embed its documents.
-
-    Attributes:
-        evalset: Whose pipeline.
-        number: Of several in a run, as where each worker builds its own; from 0.
-        calls: Those that are not free, as a result has them.
-    """
-
-    evalset: str
-    number: int = 0
-    calls: list[dict[str, Any]]
-
-    case = ""  # the ledger knows it by an empty id
-
-    @property
-    def repeat(self) -> int:
-        """Its number."""
-        return self.number
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return it as a record line's mapping, secrets redacted."""
-        told = {"evalset": self.evalset, "number": self.number, "calls": self.calls}
-        return {"kind": "building", **redact(told)}
-
-
-def numbered(bills: Iterable[tuple[str, list[dict[str, Any]]]], before: int) -> list[Building]:
-    """Return buildings of a run, given an evalset's name and calls each.
-
-    Args:
-        bills: In the order they came.
-        before: How many the run has already.
-    """
-    return [
-        Building(evalset=name, number=number, calls=calls)
-        for number, (name, calls) in enumerate(bills, before)
-    ]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A run record in memory.
 
     Attributes:
-        header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``.
+        header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``, and
+            ``buildings`` where there are any.
         results: The last one of each case and repeat, in the order they were made.
         footer: ``{ended, outcomes, complete, cut_short, verdicts}``, or None after a crash.
         buildings: Of pipelines, those that asked models for something.
@@ -277,15 +237,9 @@ def dumps(line: Mapping[str, Any]) -> str:
     return text
 
 
-def text_of(
-    head: Mapping[str, Any],
-    results: Iterable[Result],
-    foot: Mapping[str, Any],
-    buildings: Iterable[Building] = (),
-) -> str:
+def text_of(head: Mapping[str, Any], results: Iterable[Result], foot: Mapping[str, Any]) -> str:
     """Return the text of a whole record."""
-    built = (building.to_dict() for building in buildings)
-    lines = (head, *built, *(result.to_dict() for result in results), foot)
+    lines = (head, *(result.to_dict() for result in results), foot)
     return "".join(dumps(line) + "\n" for line in lines)
 
 
@@ -307,18 +261,18 @@ def read(path: Path) -> Run:
     head = _header(path, lines)
     results: dict[tuple[str, str, int], Result] = {}
     foot = None
-    bills = []
+    built = list(head.get("buildings", ()))
     for number, line in lines:
         if line["kind"] == "result":
             result = _result(path, number, line)
             results[result.key] = result
         elif line["kind"] == "evalset":  # until the header is complete, at the end
             head["evalsets"].setdefault(line["name"], line["facts"])
-        elif line["kind"] == "building":
-            bills.append((str(line.get("evalset")), list(line.get("calls") or ())))
+        elif line["kind"] == "building":  # likewise
+            built.append(line)
         elif line["kind"] == "footer":
             foot = line
-    buildings = tuple(numbered(bills, 0))
+    buildings = tuple(map(Building.from_dict, built))
     return Run(header=head, results=tuple(results.values()), footer=foot, buildings=buildings)
 
 

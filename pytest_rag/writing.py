@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from pytest_rag.records import Building, Result
+    from pytest_rag.buildings import Building
+    from pytest_rag.records import Result
 
 __all__ = ["RunWriter", "check_target", "told_of", "write_atomically"]
 
@@ -89,9 +90,9 @@ class RunWriter:
         self._line(result.to_dict())
 
     def add_building(self, building: Building) -> None:
-        """Append what the building of a pipeline asked of models."""
+        """Append what the building of a pipeline took; the header will say it in the end."""
         self._buildings.append(building)
-        self._line(building.to_dict())
+        self._line({"kind": "building", **building.to_dict()})
 
     def note(self, evalset: str, facts: Mapping[str, Any]) -> None:
         """Write what the header will say of an evalset, for whoever reads a run that was killed."""
@@ -111,7 +112,9 @@ class RunWriter:
         foot = records.footer(
             results, complete=complete, verdicts=self.verdicts, cut_short=cut_short
         )
-        text = records.text_of(self.head, results, foot, self._buildings)
+        if self._buildings:
+            self.head["buildings"] = [building.to_dict() for building in self._buildings]
+        text = records.text_of(self.head, results, foot)
         with self._file:
             target = self._target(cut_short=cut_short)
             write_atomically(target, text)

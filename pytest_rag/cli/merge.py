@@ -49,7 +49,7 @@ def merge(
         **records.footer(run.results, complete=run.complete, verdicts=verdicts),
         "ended": (run.footer or {})["ended"],
     }
-    write_atomically(out, records.text_of(run.header, run.results, foot, run.buildings))
+    write_atomically(out, records.text_of(run.header, run.results, foot))
     summary = saved.summary(held)
     tell(saved, summary, record=str(out))
     say((text, "bold") for text in write_all(list(held.values())))

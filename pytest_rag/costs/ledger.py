@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from pytest_rag.buildings import Building
     from pytest_rag.config import Config
-    from pytest_rag.records import Building, Result, Run
+    from pytest_rag.records import Result, Run
 
 __all__ = ["CaseCosts", "Ledger", "billable", "ledger_of"]
 

@@ -6,16 +6,17 @@ import uuid
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.buildings import numbered
 from pytest_rag.costs.ledger import billable, ledger_of
 from pytest_rag.costs.money import known, money, to_usd
 from pytest_rag.errors import LedgerError
-from pytest_rag.records import numbered
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_rag.buildings import Bills, Building
     from pytest_rag.config import Config
-    from pytest_rag.records import Building, Result
+    from pytest_rag.records import Result
     from pytest_rag.types import Call
 
 __all__ = ["RunCosts", "RunLedger", "stopped", "told_buildings", "told_ceiling", "values_of"]
@@ -89,7 +90,7 @@ class RunLedger:
         self._trouble: str | None = None
         self._ledger = ledger_of(config)
 
-    def add_buildings(self, bills: Iterable[tuple[str, list[dict[str, Any]]]]) -> list[Building]:
+    def add_buildings(self, bills: Bills) -> list[Building]:
         """Take in what the building of pipelines asked of models, and return it numbered."""
         made = numbered(bills, len(self.costs.buildings))
         self.costs.buildings += made
@@ -139,6 +140,8 @@ def told_buildings(costs: RunCosts) -> str | None:
     again = sum(call.get("origin") != "live" for call in calls)
     where = f", {again:,} of them from a cassette or cache" if again else ""
     many = f"{len(calls):,} call{'' if len(calls) == 1 else 's'}"
+    if spent.count(None) == len(calls):
+        return f"building the pipelines: {many} of unknown cost{where}"
     return f"building the pipelines: {many}{where}: {money(sum_usd)}{unknown}"
 
 

@@ -21,6 +21,7 @@ from pytest_rag.writing import RunWriter, told_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pytest_rag.buildings import Bills
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
@@ -30,10 +31,7 @@ if TYPE_CHECKING:
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held
 
-__all__ = ["Bills", "Collected"]
-
-Bills = list[tuple[str, list[dict[str, Any]]]]
-"""Evalsets' names, with what the building of their pipelines asked of models."""
+__all__ = ["Collected"]
 
 
 class Collected:

@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pytest_rag.buildings import Bills
     from pytest_rag.config import Config
     from pytest_rag.costs.budget import Budget
     from pytest_rag.pipelines.adapters import Pipeline
-    from pytest_rag.plugin.results import Bills
     from pytest_rag.records import Result
     from pytest_rag.replay.pacing import Pacer
     from pytest_rag.runner import Runner

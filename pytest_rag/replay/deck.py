@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from pytest_rag.buildings import Bills
     from pytest_rag.replay.pacing import Pacer
     from pytest_rag.replay.scope import Source
     from pytest_rag.types import Mode, RateLimit
@@ -66,7 +67,7 @@ class Deck:
         self._tapes: dict[Path, Tape] = {}
         self.paths: dict[str, Path] = {}
         self._built: dict[int, Any] = {}
-        self._bills: list[tuple[str, list[dict[str, Any]]]] = []
+        self._bills: Bills = []
         self._hooked = False
         self._refusing = mode == "replay"
         if mode == "replay":
@@ -143,7 +144,7 @@ class Deck:
         if calls:
             self._bills.append((name, calls))
 
-    def take_bills(self) -> list[tuple[str, list[dict[str, Any]]]]:
+    def take_bills(self) -> Bills:
         """Return what has been noted since somebody asked last."""
         bills, self._bills = self._bills, []
         return bills

@@ -126,12 +126,10 @@ def turn_of(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tu
         paces = purse.pacer
     pacer = _UNLIMITED if paces is None else paces()
     asked = args[0] if args else next(iter(options.values()), "")
-    fare: Fare | None = None
-    more: Mapping[str, Any] = {}
+    fare, more = None, dict[str, int]()
     if purse is not None:
         try:
-            given = (args, options)
-            fare, more = ceiling.fare_of(purse, model, given, alone=pacer.leaves_retries)
+            fare, more = ceiling.fare_of(purse, model, (args, options), alone=pacer.leaves_retries)
         except BudgetError:
             not_asked(Mark())
             raise

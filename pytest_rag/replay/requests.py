@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
-
 from pytest_rag.redact import redact
 from pytest_rag.replay.values import canonical, plain
 
@@ -105,7 +103,7 @@ def of_llm(
 
 def of_embedding(kind: Kind, model: Any, text: str) -> Request:
     """Return the request of one text to an embedding model."""
-    sparse = True if isinstance(model, BaseSparseEmbedding) else None
+    sparse = True if "BaseSparseEmbedding" in {c.__name__ for c in type(model).__mro__} else None
     body = {"text": text, "parameters": _parameters(model), "sparse": sparse}
     kept = redact({k: v for k, v in body.items() if v not in (None, {})})
     return Request(kind, model_name(model), kept, model)

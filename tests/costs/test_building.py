@@ -132,7 +132,7 @@ def test_a_ceiling_stops_it(run_rag, pytester, server):
 def test_a_price_that_is_not_known_is_told(run_rag, pytester, server):
     """It is counted, and no sum holds it."""
     done = run_rag(files(unpriced=True), "--rag-baseline=none")
-    done.stdout.fnmatch_lines(["building the pipelines: 1 call: $0.00 and 1 of unknown cost"])
+    done.stdout.fnmatch_lines(["building the pipelines: 1 call of unknown cost"])
 
 
 @pytest.mark.slow
