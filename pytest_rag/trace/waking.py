@@ -7,29 +7,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.span.base import BaseSpan
 from llama_index_instrumentation.span_handlers import BaseSpanHandler
 
 if TYPE_CHECKING:
     import inspect
-    from collections.abc import Callable
 
 __all__ = ["Waking"]
 
 
 class Waking(BaseSpanHandler[BaseSpan]):
-    """Calls what installs the handlers as soon as a span opens.
+    """Installs the handlers as soon as a span opens.
 
     The dispatcher goes through its list of handlers as it is, so those see that span as well.
     """
-
-    install: Any
-
-    @classmethod
-    def hang(cls, install: Callable[[], None]) -> None:
-        """Wait for the first span."""
-        get_dispatcher().add_span_handler(cls(install=install))
 
     def span_enter(
         self,
@@ -41,7 +32,9 @@ class Waking(BaseSpanHandler[BaseSpan]):
         **kwargs: Any,
     ) -> None:
         """Install the handlers; to do it again changes nothing."""
-        self.install()
+        from pytest_rag.trace import install
+
+        install()
 
     def span_exit(self, *args: Any, **kwargs: Any) -> None:
         """Note nothing."""
