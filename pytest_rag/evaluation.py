@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import inspect
 import math
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag import metrics
 from pytest_rag.checks import BUDGETS
+from pytest_rag.costs.prices import price_calls
 from pytest_rag.costs.purse import settled
+from pytest_rag.costs.running import values_of
 from pytest_rag.errors import ConfigError, MissingKeyError, PipelineError
 from pytest_rag.gate import facts_of
 from pytest_rag.judge import Job
@@ -18,6 +20,7 @@ from pytest_rag.judging import unready
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
 from pytest_rag.replay.ceiling import paid_by
+from pytest_rag.trace import overheard, untraced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
     from pytest_rag.pipelines.stages import StageCache
     from pytest_rag.replay import Deck
     from pytest_rag.replay.pacing import Pacer
+    from pytest_rag.replay.scope import Tape
     from pytest_rag.types import Case, EvalSet, Metric, Mode, PipelineSpec
 
 __all__ = [
     "build_pipeline",
+    "building",
     "facts",
     "jobs_of",
     "mode_of",
@@ -75,6 +80,22 @@ def paying(budget: Budget, config: Config, pacer: Callable[[], Pacer]) -> Iterat
             raise
         if purse is not None:
             purse.raise_refusal()
+
+
+@contextmanager
+def building(tape: Tape, deck: Deck, config: Config) -> Iterator[None]:
+    """Let a pipeline be built inside; what it asks of models goes its evalset's way.
+
+    What these calls cost is noted on the deck; those that are free are not.
+    """
+    with overheard() as seen:
+        try:
+            with tape.building(seen):
+                yield
+        finally:
+            seen.give_up()
+            calls = price_calls(seen.calls, config.prices).calls
+            deck.note_bill(tape.name, [values_of(c) for c in calls if c.cost_usd != 0])
 
 
 def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
@@ -147,7 +168,7 @@ def build_pipeline(
         Exception: whatever the factory raises.
     """
     tape = None if deck is None else deck.tape(evalset.name, evalset.path, evalset.mode)
-    with nullcontext() if tape is None else tape.building():
+    with untraced() if deck is None or tape is None else building(tape, deck, config):
         target = build(spec, base=evalset.path.parent, root=config.root)
         if inspect.isawaitable(target):
             target = loop.submit(_await(target)).result()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.buildings import numbered
 from pytest_rag.errors import ConfigError, RecordError
 from pytest_rag.records import Run
 from pytest_rag.sharding import Shard
@@ -139,6 +140,7 @@ def _header(runs: Sequence[Run], evalsets: Mapping[str, Any]) -> dict[str, Any]:
     ids = ",".join(str(run.header["run_id"]) for run in runs)
     dirty = any((run.header.get("git") or {}).get("dirty") for run in runs)
     git = head.get("git")
+    bills = [(each.evalset, each.calls) for run in runs for each in run.buildings]
     return {
         **head,
         "run_id": sha256(ids.encode()).hexdigest()[:32],
@@ -148,4 +150,5 @@ def _header(runs: Sequence[Run], evalsets: Mapping[str, Any]) -> dict[str, Any]:
         "machine": machines[0] if all(each == machines[0] for each in machines) else None,
         "config": {**_options(runs[0]), "merged": len(runs)},
         "evalsets": dict(evalsets),
+        **({"buildings": [each.to_dict() for each in numbered(bills, 0)]} if bills else {}),
     }

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic_core import from_json
 
+from pytest_rag.buildings import Building
 from pytest_rag.errors import RecordError
 from pytest_rag.git import git
 from pytest_rag.redact import redact
@@ -127,14 +128,17 @@ class Run:
     """A run record in memory.
 
     Attributes:
-        header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``.
+        header: ``{schema_version, run_id, started, git, versions, machine, config, evalsets}``, and
+            ``buildings`` where there are any.
         results: The last one of each case and repeat, in the order they were made.
         footer: ``{ended, outcomes, complete, cut_short, verdicts}``, or None after a crash.
+        buildings: Of pipelines, those that asked models for something.
     """
 
     header: Mapping[str, Any]
     results: tuple[Result, ...]
     footer: Mapping[str, Any] | None = None
+    buildings: tuple[Building, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -253,15 +257,19 @@ def read(path: Path) -> Run:
     head = _header(path, lines)
     results: dict[tuple[str, str, int], Result] = {}
     foot = None
+    built = list(head.get("buildings", ()))
     for number, line in lines:
         if line["kind"] == "result":
             result = _result(path, number, line)
             results[result.key] = result
         elif line["kind"] == "evalset":  # until the header is complete, at the end
             head["evalsets"].setdefault(line["name"], line["facts"])
+        elif line["kind"] == "building":  # likewise
+            built.append(line)
         elif line["kind"] == "footer":
             foot = line
-    return Run(header=head, results=tuple(results.values()), footer=foot)
+    buildings = tuple(map(Building.from_dict, built))
+    return Run(header=head, results=tuple(results.values()), footer=foot, buildings=buildings)
 
 
 def stream(path: Path, evalset: str) -> tuple[Mapping[str, Any], Iterator[Result]]:

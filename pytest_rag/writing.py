@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_rag.buildings import Building
     from pytest_rag.records import Result
 
 __all__ = ["RunWriter", "check_target", "told_of", "write_atomically"]
@@ -71,6 +72,7 @@ class RunWriter:
         self.path = path.resolve()
         self.head = head
         self.verdicts: dict[str, Any] = {}
+        self._buildings: list[Building] = []
         self._results: dict[tuple[str, str, int], Result] = {}
         self._noted: set[str] = set()
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +88,11 @@ class RunWriter:
         """Append a result; a later one of the same case and repeat takes its place."""
         self._results[result.key] = result
         self._line(result.to_dict())
+
+    def add_building(self, building: Building) -> None:
+        """Append what the building of a pipeline took; the header will say it in the end."""
+        self._buildings.append(building)
+        self._line({"kind": "building", **building.to_dict()})
 
     def note(self, evalset: str, facts: Mapping[str, Any]) -> None:
         """Write what the header will say of an evalset, for whoever reads a run that was killed."""
@@ -105,6 +112,8 @@ class RunWriter:
         foot = records.footer(
             results, complete=complete, verdicts=self.verdicts, cut_short=cut_short
         )
+        if self._buildings:
+            self.head["buildings"] = [building.to_dict() for building in self._buildings]
         text = records.text_of(self.head, results, foot)
         with self._file:
             target = self._target(cut_short=cut_short)

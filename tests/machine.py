@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 
-def needed(*names: str) -> str:
+def needed(*names: str, install: str | None = None) -> str:
     """Return a program by the first of its names that is there.
 
     Where it is missing the test is skipped, with what to install; with PYTEST_RAG_EVERYTHING set,
@@ -17,7 +17,8 @@ def needed(*names: str) -> str:
     found = next(filter(None, map(shutil.which, names)), None)
     if found is not None:
         return found
-    said = f"{names[0]} is not installed; this test needs it: apt-get install -y {names[0]}"
+    install = install or f"apt-get install -y {names[0]}"
+    said = f"{names[0]} is not installed; this test needs it: {install}"
     if os.environ.get("PYTEST_RAG_EVERYTHING"):
         pytest.fail(said, pytrace=False)
     pytest.skip(said)

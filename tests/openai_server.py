@@ -82,13 +82,18 @@ class Server:
         return web.json_response(done)
 
     async def _stream(
-        self, request: web.Request, whole: Any, usage: Any, asked: Any
+        self,
+        request: web.Request,
+        whole: Any,
+        usage: Any,
+        asked: Any,
+        words: tuple[str, ...] = ("Five ", "days."),
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
         chunks = [
             {"choices": [{"index": 0, "delta": {"role": "assistant", "content": word}}]}
-            for word in ("Five ", "days.")
+            for word in words
         ]
         if (asked.get("stream_options") or {}).get("include_usage"):
             chunks.append({"choices": [], "usage": usage})

@@ -26,7 +26,7 @@ LAYERS = (
     {"errors", "types", "extras", "sentences", "files", "git"},
     {"registry", "intervals", "vectors"},
     {"metrics", "stats", "redact", "zones"},
-    {"cache"},
+    {"buildings", "cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
     {"sharding"},

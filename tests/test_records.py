@@ -153,6 +153,8 @@ FOOTER = closed(
     cut_short={"type": "boolean"},
     verdicts={"type": "object", "additionalProperties": {"type": "object"}},
 )
+BUILDING = closed(evalset=TEXT, number={"type": "integer"}, calls={"type": "array", "items": CALL})
+HEADER["properties"]["buildings"] = {"type": "array", "items": BUILDING}  # where models were asked
 SCHEMAS = {"header": HEADER, "result": RESULT, "footer": FOOTER}
 
 APP = """

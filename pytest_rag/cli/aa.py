@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,13 +13,15 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_rag.cli.children import Child
+    from pytest_rag.cli.children import Child, Shared
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.noise import Noise
     from pytest_rag.records import Run
     from pytest_rag.types import EvalSet
 
-__all__ = ["aa"]
+__all__ = ["Ceiling", "aa", "run_options"]
 
+_FEWEST = 3
 _INTERRUPTED = 130
 
 
@@ -29,7 +31,7 @@ def aa(
         typer.Argument(metavar="[PATH]...", help="Files *.rag.yaml, or folders of them."),
     ] = None,
     runs: Annotated[
-        int, typer.Option(metavar="N", min=3, max=1000, help="How often everything is run.")
+        int, typer.Option(metavar="N", min=_FEWEST, max=1000, help="How often everything is run.")
     ] = 5,
     concurrency: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Cases of an evalset run at a time.")
@@ -37,25 +39,32 @@ def aa(
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=1000, help="Run every case N times.")
     ] = None,
+    max_cost: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="Start nothing that could make all runs cost more."),
+    ] = None,
 ) -> None:
     """Run unchanged code several times, and store how much its scores move."""
     from pytest_rag.cli.children import Child, ChildError
-    from pytest_rag.cli.run import need_pipelines
+    from pytest_rag.cli.run import amount, need_pipelines
     from pytest_rag.cli.selection import load_all
 
+    limit = amount(max_cost)
     evalsets = load_all(paths or [Path()])
     need_pipelines(evalsets)
     _need_baselines(evalsets)
+    ceiling = Ceiling.of(limit)
     child = Child(
         name="the pipeline",
         files=[evalset.path for evalset in evalsets],
         evalsets=[evalset.name for evalset in evalsets],
         cwd=Path.cwd(),
-        env=dict(os.environ),
+        env={**os.environ, **ceiling.shared.env()},
         options=run_options(concurrency, repeat),
     )
     try:
         _tell(evalsets, _measured(child, runs))
+        ceiling.end()
     except ChildError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.status) from None
@@ -88,12 +97,55 @@ def _need_baselines(evalsets: Sequence[EvalSet]) -> None:
 
 
 def _measured(child: Child, runs: int) -> list[Run]:
-    found = []
+    """Run everything; where the ceiling ends that, enough whole runs will do."""
+    from pytest_rag.cli.children import CeilingError
+
+    found: list[Run] = []
     with tempfile.TemporaryDirectory(prefix="pytest-rag-") as folder:
         for number in range(1, runs + 1):
             typer.echo(f"run {number} of {runs}", err=True)
-            found.append(child.run(Path(folder) / f"{number}.jsonl"))
+            try:
+                found.append(child.run(Path(folder) / f"{number}.jsonl"))
+            except CeilingError as error:
+                if len(found) < _FEWEST:
+                    raise CeilingError(f"{error} Nothing was stored.", error.status) from None
+                typer.echo(f"{error} The {len(found)} runs before it are whole.", err=True)
+                break
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What several runs may cost together, and where their calls are kept.
+
+    Attributes:
+        shared: What each of them is told.
+        budget: None where there is no ceiling.
+    """
+
+    shared: Shared
+    budget: Budget | None
+
+    @classmethod
+    def of(cls, limit_usd: float | None) -> Ceiling:
+        """Open the ceiling of a command in the project of the current folder."""
+        from pytest_rag import config
+        from pytest_rag.cli.children import Shared
+        from pytest_rag.cli.project import find_root
+        from pytest_rag.costs.budget import open_budget
+
+        settings = config.load(find_root(Path.cwd()))
+        budget = None if limit_usd is None else open_budget(limit_usd, settings)
+        return cls(Shared.of(settings, budget), budget)
+
+    def end(self) -> None:
+        """Say what was spent of it, and let go of its file."""
+        from pytest_rag.costs.money import money
+
+        if self.budget is not None:
+            spent, limit = money(self.budget.spent_usd), money(self.budget.limit_usd)
+            typer.echo(f"ceiling: {spent} of {limit} spent", err=True)
+            self.budget.remove()
 
 
 def _tell(evalsets: Sequence[EvalSet], runs: Sequence[Run]) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
-    from pytest_rag.cli.children import Child
+    from pytest_rag.cli.children import CeilingError, Child
     from pytest_rag.cli.worktrees import Repository
     from pytest_rag.records import Run
     from pytest_rag.sides import TwoSides
@@ -57,15 +57,21 @@ def ab(
     repeat: Annotated[
         int | None, typer.Option(metavar="N", min=1, max=1000, help="Run every case N times.")
     ] = None,
+    max_cost: Annotated[
+        str | None,
+        typer.Option(metavar="USD", help="Start nothing that could make all runs cost more."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything that was found as JSON.")
     ] = False,
 ) -> None:
     """Measure a commit and the files as they are now in turn, and compare pairs."""
-    from pytest_rag.cli.aa import run_options
+    from pytest_rag.cli.aa import Ceiling, run_options
     from pytest_rag.cli.children import ChildError
+    from pytest_rag.cli.run import amount
     from pytest_rag.cli.worktrees import stoppable
 
+    ceiling = Ceiling.of(amount(max_cost))
     plan = _Plan(
         base=base,
         head=head,
@@ -74,6 +80,7 @@ def ab(
         warmup=warmup,
         own_evalsets=own_evalsets,
         options=[*run_options(concurrency, repeat), *_WARM],
+        env=ceiling.shared.env(),
     )
     try:
         with stoppable(), ExitStack() as stack:
@@ -85,6 +92,7 @@ def ab(
     except KeyboardInterrupt:
         typer.echo("Interrupted: nothing was decided, and the worktrees are gone.", err=True)
         raise typer.Exit(_INTERRUPTED) from None
+    ceiling.end()
     found = trial.judge(max_slowdown)
     _tell(trial, found, as_json=as_json)
     raise typer.Exit(int(any(each.bad for each in found)))
@@ -101,6 +109,7 @@ class _Plan:
     warmup: int
     own_evalsets: bool
     options: Sequence[str]
+    env: Mapping[str, str]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,17 +125,37 @@ class _Trial:
 
     def measure(self, plan: _Plan, stack: ExitStack) -> None:
         """Run base, head, base, head, …; a record is read once it is there."""
+        from pytest_rag.cli.children import CeilingError
+
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pytest-rag-")))
         for number in range(1 - plan.warmup, plan.rounds + 1):
             counts = f"round {number} of {plan.rounds}" if number > 0 else "warm-up"
             took: list[str] = []
-            for child, runs in zip((self.base, self.head), self.runs, strict=True):
+            round_of = []
+            for child in (self.base, self.head):
                 started = perf_counter()
-                run = child.run(folder / f"{number}-{len(took)}.jsonl")
+                try:
+                    round_of.append(child.run(folder / f"{number}-{len(took)}.jsonl"))
+                except CeilingError as error:
+                    self._cut(error, plan)
+                    return
                 took.append(f"{child.name} {perf_counter() - started:.1f} s")
-                if number > 0:
+            if number > 0:
+                for runs, run in zip(self.runs, round_of, strict=True):
                     runs.append(run)
             typer.echo(f"{counts}: {', '.join(took)}", err=True)
+
+    def _cut(self, error: CeilingError, plan: _Plan) -> None:
+        """Let whole rounds stand where the ceiling ended the measuring.
+
+        Raises:
+            CeilingError: if there is none.
+        """
+        done = len(self.runs[0])
+        if not done:
+            raise type(error)(f"{error} Nothing was decided.", error.status)
+        self.told["rounds"] = done
+        self.notes.append(f"{error} {done} of {plan.rounds} rounds are whole, and decide.")
 
     def judge(self, max_slowdown: float | None) -> list[TwoSides]:
         """Compare the sides of each evalset."""
@@ -226,7 +255,7 @@ def _child(
         files=files,
         evalsets=[evalset.name for evalset in evalsets],
         cwd=cwd,
-        env=environment(repository.top, place, here),
+        env={**environment(repository.top, place, here), **plan.env},
         place=place,
         top=repository.top,
         options=plan.options,

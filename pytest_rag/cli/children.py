@@ -8,21 +8,25 @@ import os
 import subprocess
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_rag import records
+from pytest_rag.costs.running import stopped
 from pytest_rag.errors import RagError
 from pytest_rag.redact import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_rag.config import Config
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.records import Result, Run
 
-__all__ = ["Child", "ChildError", "environment", "of_evalset"]
+__all__ = ["CeilingError", "Child", "ChildError", "Shared", "environment", "of_evalset"]
 
+_SHARED = "PYTEST_RAG_SHARED"
 _INTERRUPTED = 130
 _NOTHING = 3
 _GRACE_S = 10
@@ -43,12 +47,49 @@ main()
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shared:
+    """What all runs of one command share, those in worktrees too.
+
+    Attributes:
+        ledger: Where their calls are kept, or None.
+        budget: The file of their one ceiling, or None.
+    """
+
+    ledger: str | None
+    budget: str | None = None
+
+    @classmethod
+    def of(cls, config: Config, budget: Budget | None) -> Shared:
+        """Return what the runs of a command share in a project."""
+        ledger = None if config.ledger_path is None else str(config.ledger_path)
+        return cls(ledger=ledger, budget=None if budget is None else str(budget.path))
+
+    @classmethod
+    def given(cls) -> Shared | None:
+        """Return what the command has that started this process; None where none did."""
+        told = os.environ.get(_SHARED)
+        return None if told is None else cls(**json.loads(told))
+
+    def env(self) -> dict[str, str]:
+        """Return it as a variable of a run's environment."""
+        return {_SHARED: json.dumps({"ledger": self.ledger, "budget": self.budget})}
+
+    def applied(self, config: Config) -> Config:
+        """Return a configuration whose ledger is the shared one."""
+        return replace(config, ledger=self.ledger)
+
+
 class ChildError(RagError):
     """A run did not come about; `status` is what to exit with."""
 
     def __init__(self, message: str, status: int) -> None:
         self.status = status
         super().__init__(message)
+
+
+class CeilingError(ChildError):
+    """The ceiling stopped cases of a run, so that it cannot be compared with others."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +123,7 @@ class Child:
             out: A file that does not exist yet.
 
         Raises:
+            CeilingError: if the command's ceiling stopped a part of it.
             ChildError: if it cannot run, imports what is not its own, or measures nothing of an
                 evalset.
             KeyboardInterrupt: if it was interrupted.
@@ -97,6 +139,10 @@ class Child:
             raise ChildError(f"{self.name} cannot run: {told}", 2 if status == 2 else _NOTHING)
         self._check_imported(imported)
         run = records.read(out)
+        held_back = stopped(run.results)
+        if held_back:
+            many = f"{held_back:,} run{'' if held_back == 1 else 's'} of cases"
+            raise CeilingError(f"{self.name}: --max-cost stopped {many}.", _NOTHING)
         for evalset in self.evalsets:
             self._check(evalset, of_evalset(run, evalset))
         return run

@@ -7,8 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag import records
-from pytest_rag.costs.budget import open_budget
-from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
+from pytest_rag.costs.running import RunLedger, stopped, told_buildings, told_ceiling
 from pytest_rag.evaluation import (
     build_pipeline,
     facts,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.config import Config
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
@@ -56,7 +56,7 @@ class Execution:
         resumed: Results of an earlier run that are taken over, or None.
         warmup: How many cases of an evalset are asked once before all others; what comes of that
             is neither kept nor counted.
-        limit: US dollars that the run may cost, or None.
+        budget: What the run may cost, or None.
 
     Attributes:
         held: What was decided of each evalset, once it is closed.
@@ -72,7 +72,7 @@ class Execution:
         *,
         resumed: Resumed | None = None,
         warmup: int = 0,
-        limit: float | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.held: dict[str, Held] = {}
         self.ledger = RunLedger(config, None if writer is None else writer.head["run_id"])
@@ -81,7 +81,6 @@ class Execution:
         self._declared = judging.declared
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
-        budget = None if limit is None else open_budget(limit, config)
         self._deck = Deck(
             config.mode,
             _recording,
@@ -92,7 +91,7 @@ class Execution:
         self._resumed = resumed
         self.said: list[str] = []
         self._warmup = warmup
-        self._limit = limit
+        self._limit = None if budget is None else budget.limit_usd
         self._runner = Runner(config, budget)
         self._results: dict[tuple[str, str, int], Result] = {}
         self._facts: dict[str, dict[str, Any]] = {}
@@ -110,8 +109,10 @@ class Execution:
     def told_costs(self) -> list[tuple[str, str]]:
         """Return what is to be said of costs, with a style, once everything has run."""
         over = self.stopped
+        built = told_buildings(self.ledger.costs)
         told = told_ceiling(self._limit, self.ledger.costs, over)
-        lines = [] if told is None else [(told, "bad" if over else "dim")]
+        lines = [] if built is None else [(built, "dim")]
+        lines += [] if told is None else [(told, "bad" if over else "dim")]
         return [*lines, *self.ledger.finish()]
 
     def view(self, summary: Summary, *, record: str | None) -> View:
@@ -190,6 +191,8 @@ class Execution:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - becomes every case's record
             yield from (broken(job, error, self._config) for job in jobs)
             return
+        finally:
+            self._keep_bills()
         self._facts[evalset.name] = facts(self._declared[evalset.name], pipeline, self._config)
         left = []
         now = self._facts[evalset.name]["fingerprint"]
@@ -210,6 +213,11 @@ class Execution:
             raise no_pipeline()
         loop = self._runner.loop
         return build_pipeline(evalset.pipeline, evalset, self._config, loop, self._deck)
+
+    def _keep_bills(self) -> None:
+        for building in self.ledger.add_buildings(self._deck.take_bills()):
+            if self._writer is not None:
+                self._writer.add_building(building)
 
     def _keep(self, result: Result) -> None:
         if result.key not in self._results:

@@ -12,14 +12,16 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_rag.cli.children import Shared
     from pytest_rag.cli.execution import Execution
     from pytest_rag.config import Config
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.records import Run
     from pytest_rag.report.reporters import Wanted
     from pytest_rag.types import EvalSet, Mode
     from pytest_rag.writing import RunWriter
 
-__all__ = ["need_pipelines", "run"]
+__all__ = ["amount", "need_pipelines", "run"]
 
 _INTERRUPTED = 130
 
@@ -91,6 +93,7 @@ def run(
     """Run evalsets and hold them to their limits."""
     from pytest_rag import config
     from pytest_rag.baseline.source import Bars
+    from pytest_rag.cli.children import Shared
     from pytest_rag.cli.execution import Execution
     from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
@@ -99,8 +102,10 @@ def run(
     from pytest_rag.report.reporters import parse_all
     from pytest_rag.resume import Resumed
 
-    limit = _amount(max_cost)
+    limit = amount(max_cost)
     settings = config.load(find_root(Path.cwd()))
+    shared = Shared.given()
+    settings = settings if shared is None else shared.applied(settings)
     settings = settings.with_options(concurrency=concurrency, mode=_mode(mode), cache=_cache(cache))
     reports = parse_all(report or (), Path.cwd())
     resumed = None if resume is None else Resumed.of(resume)
@@ -128,7 +133,8 @@ def run(
     if shard is not None:
         options["shard"] = shard
     writer = _open(out, options, settings)
-    execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, limit=limit)
+    budget = _budget(limit, shared, settings)
+    execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, budget=budget)
     raise typer.Exit(_run(chosen, execution, paths, reports))
 
 
@@ -154,7 +160,21 @@ def _mode(text: str | None) -> Mode | None:
     return found
 
 
-def _amount(text: str | None) -> float | None:
+def _budget(limit: float | None, shared: Shared | None, settings: Config) -> Budget | None:
+    """Return what the run may cost: its own ceiling, or that of the command it is a part of."""
+    from pytest_rag.costs.budget import join, open_budget
+
+    if shared is not None and shared.budget is not None:
+        return join(shared.budget, settings)
+    return None if limit is None else open_budget(limit, settings)
+
+
+def amount(text: str | None) -> float | None:
+    """Return what ``--max-cost`` was given, in US dollars.
+
+    Raises:
+        UsageError: if it is no amount.
+    """
     from pytest_rag.costs.money import amount_of
     from pytest_rag.errors import UsageError
 

@@ -109,7 +109,8 @@ class Config:
         prices: Overrides by model name.
         limits: Of rate, by model name or a pattern such as ``gpt-4*``.
         retries: Of a call; None as many as its own client would make, 0 leaves them to that.
-        max_output_tokens: What a model without a limit answers at most, under a ceiling.
+        max_output_tokens: What a model without a limit of its own may answer at most, under a
+            ceiling; None for 4096 where it can be told so, and no call where it cannot.
         mode: Whether models are asked, asked and recorded, or replayed; None as evalsets say.
         cache: ``off``, or the name or URL of a cache.
         ledger: Where calls that cost money are kept, from the root; None for nowhere.
@@ -125,7 +126,7 @@ class Config:
     prices: Mapping[str, Price] = field(default_factory=dict)
     limits: Mapping[str, RateLimit] = field(default_factory=dict)
     retries: int | None = None
-    max_output_tokens: int = 4096
+    max_output_tokens: int | None = None
     mode: Mode | None = None
     cache: str = "off"
     ledger: str | None = DEFAULT_LEDGER

@@ -84,6 +84,10 @@ class Budget:
         with self._open() as db:
             return to_usd(db.execute("SELECT spent FROM state").fetchone()[0])
 
+    def remove(self) -> None:
+        """Take away the file and its folder, once nobody spends anything any more."""
+        shutil.rmtree(self.path.parent, ignore_errors=True)
+
     def reserve(self, usd: float, evalset: str = "") -> Reservation | None:
         """Set an amount aside; None where it is not free now, but may be once others settle.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from pytest_rag.buildings import Building
     from pytest_rag.config import Config
     from pytest_rag.records import Result, Run
 
@@ -95,7 +96,7 @@ class Ledger:
 
     # --- writing --------------------------------------------------------------------------
 
-    def add(self, run: str, results: Iterable[Result]) -> int:
+    def add(self, run: str, results: Iterable[Result | Building]) -> int:
         """Write the calls of results as they are made, and return how many there were.
 
         A result that takes the place of an earlier one of its case and repeat, as after a rerun,
@@ -118,9 +119,8 @@ class Ledger:
         if not isinstance(run, str) or not run:
             raise LedgerError("The record's header has no run_id, so its calls cannot be told.")
         started = record.header.get("started")
-        return self._put(
-            run, record.results, _forget, started if isinstance(started, str) else None
-        )
+        paid: tuple[Result | Building, ...] = (*record.buildings, *record.results)
+        return self._put(run, paid, _forget, started if isinstance(started, str) else None)
 
     def add_calls(
         self, run: str, name: str, number: int, calls: Iterable[Mapping[str, Any]]
@@ -153,7 +153,9 @@ class Ledger:
         with self.transaction() as connection:
             connection.execute("DELETE FROM alerts WHERE key = ?", (key,))
 
-    def _put(self, run: str, results: Iterable[Result], before: Any, at: str | None = None) -> int:
+    def _put(
+        self, run: str, results: Iterable[Result | Building], before: Any, at: str | None = None
+    ) -> int:
         batches = []
         for result in results:
             key = redact([result.evalset, result.case, result.repeat])
@@ -205,7 +207,8 @@ class Ledger:
                 AVG(CASE WHEN unknown = 0 THEN nano END), MAX(CASE WHEN unknown = 0 THEN nano END)
             FROM (
                 SELECT SUM(cost_nano) AS nano, SUM(cost_nano IS NULL) AS unknown, COUNT(*) AS calls
-                FROM calls WHERE evalset = ? AND source = 'run' AND kind = 'call' AND ended_ms >= ?
+                FROM calls WHERE evalset = ? AND source = 'run' AND kind = 'call'
+                    AND case_id != '' AND ended_ms >= ?
                 GROUP BY run, case_id, repeat
             )"""
         found = self.read(sql, evalset, _now_ms() - days * 86_400_000)

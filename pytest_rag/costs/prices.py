@@ -30,7 +30,7 @@ __all__ = [
 JUDGE = "judge"
 """The stage of a metric's own calls, whose cost is not the pipeline's."""
 
-LOCAL_MODELS = frozenset({"MockEmbedding", "MockLLM", "wordllama"})
+LOCAL_MODELS = frozenset({"MockEmbedding", "MockLLM", "MockSparseEmbedding", "wordllama"})
 """Models that run inside this process and bill nobody."""
 
 _FREE = Price()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Purse", "purse_of", "settled"]
 
+_MAX_OUTPUT = 4096
 _PATIENCE_S = 1.0
 _HURRY_S = 0.3
 """Before the end of its case a call that waits is refused, so that the case can say why."""
@@ -42,6 +43,11 @@ class Purse:
     pacer: Callable[[], Any] | None = None
     refused: BudgetError | None = None
 
+    @property
+    def max_output_tokens(self) -> int:
+        """What a model is told to answer at most that has no limit of its own."""
+        return self.config.max_output_tokens or _MAX_OUTPUT
+
     def fare(self, bound: Any) -> _Fare | None:
         """Return who pays for a call; None where it is free.
 
@@ -55,7 +61,7 @@ class Purse:
         if why is not None:
             free = f'; if it is free, "{bound.model}" = 0'
             raise self.refuse(f"Under a ceiling costs must be known: {why}{free}.")
-        most = _most(bound, self.config)
+        most = _most(bound, self.config, self.max_output_tokens)
         if most is None:
             raise self.refuse(
                 f"{bound.model} is asked something other than text, and what that costs is not "
@@ -63,6 +69,12 @@ class Purse:
             )
         if most == 0:
             return None
+        if not bound.embeds and bound.output_tokens is None and not self.config.max_output_tokens:
+            raise self.refuse(
+                f"{bound.model} has no limit to its answers, so that what a call can cost is not "
+                "known before. Give the model max_tokens, or say in [tool.pytest-rag] what it "
+                "answers at most: max_output_tokens = …"
+            )
         return _Fare(self, bound, most)
 
     def raise_refusal(self) -> None:
@@ -81,13 +93,19 @@ class Purse:
         return error
 
 
-def _most(bound: Any, config: Config) -> int | None:
-    """Return the most that a call can cost in nano-dollars, its client's attempts included."""
+def _most(bound: Any, config: Config, unlimited: int) -> int | None:
+    """Return the most that a call can cost in nano-dollars, its client's attempts included.
+
+    Args:
+        bound: What it can take.
+        config: For the prices.
+        unlimited: Tokens that a model without a limit answers at most.
+    """
     given = bound.input_tokens
     if given is None:
         return None
     output = bound.output_tokens
-    said = (config.max_output_tokens if output is None else output) * bound.choices
+    said = (unlimited if output is None else output) * bound.choices
     stage = "embed" if bound.embeds else "llm"
     plain = Call(stage=stage, model=bound.model, input_tokens=given, output_tokens=said)
     ways: tuple[dict[str, Any], ...] = (
@@ -201,10 +219,10 @@ class _Fare:
         )
 
     def _output(self) -> str:
-        if self._bound.output_tokens is not None:
-            return f" and {self._bound.output_tokens:,} of output"
-        most = self._purse.config.max_output_tokens
-        return f" and {most:,} of output, by max_output_tokens, since it has no max_tokens"
+        own = self._bound.output_tokens
+        most = self._purse.max_output_tokens if own is None else own
+        by = ", by max_output_tokens, since it has no max_tokens" if self._bound.is_told else ""
+        return f" and {most:,} of output{by}"
 
 
 def purse_of(

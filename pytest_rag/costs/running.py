@@ -6,6 +6,7 @@ import uuid
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.buildings import numbered
 from pytest_rag.costs.ledger import billable, ledger_of
 from pytest_rag.costs.money import known, money, to_usd
 from pytest_rag.errors import LedgerError
@@ -13,11 +14,12 @@ from pytest_rag.errors import LedgerError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from pytest_rag.buildings import Bills, Building
     from pytest_rag.config import Config
     from pytest_rag.records import Result
     from pytest_rag.types import Call
 
-__all__ = ["RunCosts", "RunLedger", "stopped", "told_ceiling", "values_of"]
+__all__ = ["RunCosts", "RunLedger", "stopped", "told_buildings", "told_ceiling", "values_of"]
 
 
 def values_of(call: Call) -> dict[str, Any]:
@@ -31,11 +33,13 @@ class RunCosts:
     Attributes:
         calls: How many there were.
         unknown_calls: Those whose cost is unknown.
+        buildings: Of pipelines, those that asked models for something.
     """
 
     def __init__(self) -> None:
         self.calls = 0
         self.unknown_calls = 0
+        self.buildings: list[Building] = []
         self._nano = 0
         self._models: dict[str, int | None] = {}
 
@@ -86,7 +90,14 @@ class RunLedger:
         self._trouble: str | None = None
         self._ledger = ledger_of(config)
 
-    def add(self, results: Iterable[Result]) -> None:
+    def add_buildings(self, bills: Bills) -> list[Building]:
+        """Take in what the building of pipelines asked of models, and return it numbered."""
+        made = numbered(bills, len(self.costs.buildings))
+        self.costs.buildings += made
+        self.add(made)
+        return made
+
+    def add(self, results: Iterable[Result | Building]) -> None:
         """Take in results, one by one as they are made."""
         paid = [result for result in results if any(map(billable, result.calls))]
         for result in paid:
@@ -116,6 +127,22 @@ class RunLedger:
 def stopped(results: Iterable[Result]) -> int:
     """Return how many runs of cases the ceiling stopped."""
     return sum(r.error is not None and r.error["type"] == "BudgetError" for r in results)
+
+
+def told_buildings(costs: RunCosts) -> str | None:
+    """Return a line on what it cost to build pipelines; None where that was free."""
+    calls = [call for each in costs.buildings for call in each.calls]
+    if not calls:
+        return None
+    spent = [known(call.get("cost_usd")) for call in calls]
+    sum_usd = to_usd(sum(nano or 0 for nano in spent))
+    unknown = f" and {spent.count(None):,} of unknown cost" if None in spent else ""
+    again = sum(call.get("origin") != "live" for call in calls)
+    where = f", {again:,} of them from a cassette or cache" if again else ""
+    many = f"{len(calls):,} call{'' if len(calls) == 1 else 's'}"
+    if spent.count(None) == len(calls):
+        return f"building the pipelines: {many} of unknown cost{where}"
+    return f"building the pipelines: {many}{where}: {money(sum_usd)}{unknown}"
 
 
 def told_ceiling(limit_usd: float | None, costs: RunCosts, held_back: int) -> str | None:

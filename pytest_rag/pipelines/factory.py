@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import CassetteError, MissingKeyError, PipelineError, message_of
 from pytest_rag.registry import did_you_mean
-from pytest_rag.trace import untraced
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -35,21 +34,20 @@ def build(spec: PipelineSpec, *, base: Path, root: Path) -> Any:
         MissingKeyError: if it needs a key that is not set.
         Exception: whatever the factory itself raises.
     """
-    with untraced():
-        if spec.factory is None:
-            from pytest_rag.pipelines import local
+    if spec.factory is None:
+        from pytest_rag.pipelines import local
 
-            return _called(partial(local.build, base, root, **spec.params))
-        factory = load_object(spec.factory, (base, root))
-        if not callable(factory):
-            if spec.params:
-                raise PipelineError(
-                    f"{spec.factory} is no function, so it takes no params; it is "
-                    f"{type(factory).__name__}."
-                )
-            return factory
-        _fits(factory, spec)
-        return _called(partial(factory, **spec.params))
+        return _called(partial(local.build, base, root, **spec.params))
+    factory = load_object(spec.factory, (base, root))
+    if not callable(factory):
+        if spec.params:
+            raise PipelineError(
+                f"{spec.factory} is no function, so it takes no params; it is "
+                f"{type(factory).__name__}."
+            )
+        return factory
+    _fits(factory, spec)
+    return _called(partial(factory, **spec.params))
 
 
 def _called(factory: Callable[[], Any]) -> Any:

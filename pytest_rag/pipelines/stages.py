@@ -11,6 +11,7 @@ from pytest_rag.pipelines.kept import KeptStages
 from pytest_rag.pipelines.survey import digest, survey
 from pytest_rag.redact import redact
 from pytest_rag.replay.answers import Answer
+from pytest_rag.replay.claims import Claims
 from pytest_rag.replay.sources import is_embedding
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class StageCache:
 
     Attributes:
         untold: Classes of models whose configuration cannot be told, so that they are asked.
+        claims: Texts that somebody has gone to embed.
         stages: What retrievers, postprocessors and synthesizers returned in earlier runs.
     """
 
@@ -46,6 +48,7 @@ class StageCache:
 
     def __init__(self, cache: Cache) -> None:
         self.untold: set[str] = set()
+        self.claims = Claims()
         self.stages = KeptStages(cache)
         self._cache = cache
         self._told: dict[int, tuple[Any, str | None]] = {}

@@ -17,7 +17,7 @@ from pytest_rag.costs.purse import purse_of, settled
 from pytest_rag.costs.running import values_of
 from pytest_rag.errors import BudgetError, PipelineError, UsageError, message_of
 from pytest_rag.evalset import limits
-from pytest_rag.evaluation import jobs_of
+from pytest_rag.evaluation import building, jobs_of
 from pytest_rag.judge import broken, judge
 from pytest_rag.judging import awaited
 from pytest_rag.observe import Attempt, ask, read, timed_out
@@ -319,10 +319,11 @@ class Rag:
         if evalset is None or evalset.pipeline is None:
             path = self._request.path
             own = None if evalset is None else (evalset.name, evalset.path, evalset.mode)
-            tape = self._session.deck.tape(*(own or (path.stem, path)))
-            with tape.building():
+            deck = self._session.deck
+            tape = deck.tape(*(own or (path.stem, path)))
+            with building(tape, deck, self._config):
                 target = self._request.getfixturevalue("rag_pipeline")
-            self._session.deck.built(tape, target)
+            deck.built(tape, target)
             return replace(adapt(target, self._config.document_key), tape=tape)
         return self._session.pipeline_of(evalset, self._config)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_rag.errors import PipelineError, message_of
-from pytest_rag.evaluation import build_pipeline, facts, jobs_of, no_pipeline
+from pytest_rag.evaluation import build_pipeline, building, facts, jobs_of, no_pipeline
 from pytest_rag.judge import broken
 from pytest_rag.pipelines.adapters import adapt
 
@@ -62,7 +62,7 @@ class EvalRun:
             return
         try:
             tape = self.deck.tape(self.evalset.name, self.evalset.path, self.evalset.mode)
-            with tape.building():
+            with building(tape, self.deck, self.runner.config):
                 target = request.getfixturevalue("rag_pipeline")
             if target is not self._target or self.pipeline is None:
                 self.deck.built(tape, target)

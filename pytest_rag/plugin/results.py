@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_rag import records
-from pytest_rag.costs.running import RunLedger, stopped, told_ceiling
+from pytest_rag.costs.running import RunLedger, stopped, told_buildings, told_ceiling
 from pytest_rag.errors import BaselineError, ConfigError, RecordError, UsageError
 from pytest_rag.records import Result
 from pytest_rag.resume import told_of_resumed
@@ -21,6 +21,7 @@ from pytest_rag.writing import RunWriter, told_of
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pytest_rag.buildings import Bills
     from pytest_rag.config import Config
     from pytest_rag.pipelines.adapters import Pipeline
     from pytest_rag.plugin.collect import RagItem
@@ -80,15 +81,15 @@ class Collected:
 
             self._facts[evalset.name] = facts(evalset, pipeline, project)
 
-    def pack(self, results: Iterable[Result], deck: Deck) -> str:
-        """Return results, and facts not yet sent, as the text a report carries."""
+    def pack(self, results: Iterable[Result], deck: Deck, bills: Bills) -> str:
+        """Return results, facts not yet sent, and what was built, as the text a report carries."""
         results = list(results)
         new = {r.evalset for r in results} & (self._facts.keys() - self._packed)
         self._packed |= new
         facts = {name: self._facts[name] for name in new}
         tapes = {name: str(path) for name, path in deck.paths.items()}
         lines = [result.to_dict() for result in results]
-        return records.dumps({"facts": facts, "results": lines, "tapes": tapes})
+        return records.dumps({"facts": facts, "results": lines, "tapes": tapes, "bills": bills})
 
     # --- where it is decided ---
 
@@ -97,7 +98,15 @@ class Collected:
         message = json.loads(carried)
         self._facts.update(message["facts"])
         self._tapes.update({name: Path(path) for name, path in message["tapes"].items()})
+        self.keep_bills(message["bills"])
         return [Result.from_dict(line) for line in message["results"]]
+
+    def keep_bills(self, bills: Bills) -> None:
+        """Keep what the building of pipelines asked of models, and write it at once."""
+        for building in self.ledger.add_buildings(bills) if bills else ():
+            writer = self._open()
+            if writer is not None:
+                writer.add_building(building)
 
     def keep(self, results: Iterable[Result]) -> None:
         """Keep results and write them at once; a later run of a case takes the place of one."""
@@ -121,7 +130,9 @@ class Collected:
         usable = self._judge(cut_short=cut_short)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
         over = stopped(self.results.values())
+        built = told_buildings(self.ledger.costs)
         told = told_ceiling(self.settings.max_cost, self.ledger.costs, over)
+        self._said.extend([(built, "dim")] if built else ())
         self._said.extend([(told, "bad" if over else "dim")] if told else ())
         self._said.extend(self.ledger.finish())
         if not usable:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from pytest_rag.buildings import Bills
     from pytest_rag.config import Config
     from pytest_rag.costs.budget import Budget
     from pytest_rag.pipelines.adapters import Pipeline
@@ -215,12 +216,14 @@ class RagSession:
         report = yield
         if call.when == "call":
             results = self._take(item, call.excinfo)
-            if results:
+            bills = self._take_bills()
+            if results or bills:
                 item.user_properties.extend(properties(results))
                 if self._decides():
+                    self.collected.keep_bills(bills)
                     self._keep(results)
                 else:
-                    report.rag = self.collected.pack(results, self.deck)
+                    report.rag = self.collected.pack(results, self.deck, bills)
                 own = isinstance(item, RagItem) and report.failed
                 report.rag_outcome = _worst(results) if own else None
             if item.stash.get(ACCEPTED, None):
@@ -237,6 +240,13 @@ class RagSession:
         if asked is not None:
             results = [*results, *asked.take(raised)]
         return results
+
+    def _take_bills(self) -> Bills:
+        """Return what pipelines asked of models while they were built, once."""
+        bills = self.deck.take_bills()
+        for _, calls in bills:
+            self.costs.add(calls)
+        return bills
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -290,6 +300,7 @@ class RagSession:
         if self._runner is not None:
             self._runner.cancel()
             if not self.is_worker:
+                self.collected.keep_bills(self._take_bills())
                 self.collected.keep([*self._in_hand, *self._runner.unclaimed()])
             self._runner.close()
         self.deck.let_go()

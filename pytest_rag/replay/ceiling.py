@@ -46,6 +46,7 @@ _LIMITS = (
     "max_tokens_to_sample",
     "num_predict",
 )
+_OPENAI = "llama_index.llms.openai"
 _HOLDERS = ("additional_kwargs", "generate_kwargs", "generation_config", "_generation_config")
 _WORDS = frozenset({"text", "tool_call", "thinking", "citable", "citation", "cache"})
 
@@ -58,7 +59,8 @@ class Bound:
         model: Its name.
         embeds: Whether it is an embedding model's.
         input_tokens: None where something other than text is asked.
-        output_tokens: None where nothing limits them.
+        output_tokens: None where nothing limits them, and the call cannot be told a limit.
+        is_told: Whether the call is told its limit, since the model has none of its own.
         choices: How many answers are asked for.
         attempts: How many the model's own client may make of one.
     """
@@ -67,6 +69,7 @@ class Bound:
     embeds: bool
     input_tokens: int | None
     output_tokens: int | None
+    is_told: bool = False
     choices: int = 1
     attempts: int = 1
 
@@ -106,6 +109,11 @@ class Fare(Protocol):
 
 class Purse(Protocol):
     """Pays for the calls of one case, or of the building of a pipeline."""
+
+    @property
+    def max_output_tokens(self) -> int:
+        """What a model is told to answer at most that has no limit of its own."""
+        ...
 
     @property
     def pacer(self) -> Callable[[], Pacer] | None:
@@ -189,8 +197,8 @@ def is_on_a_loop() -> bool:
 
 def fare_of(
     purse: Purse, model: Any, given: tuple[tuple[Any, ...], Mapping[str, Any]], *, alone: bool
-) -> Fare | None:
-    """Return who pays for a call; None where it is free.
+) -> tuple[Fare | None, dict[str, int]]:
+    """Return who pays for a call, None where it is free, and the options that limit its answer.
 
     Args:
         purse: Of its case.
@@ -202,7 +210,28 @@ def fare_of(
         BudgetError: if its price is unknown, or it has no bound.
     """
     attempts = 1 + (own_retries(model) or 0) if alone else 1
-    return purse.fare(replace(bound_of(model, model_name(model), *given), attempts=attempts))
+    bound = replace(bound_of(model, model_name(model), *given), attempts=attempts)
+    option = _limit_option(model) if bound.output_tokens is None else None
+    if option is None:
+        return purse.fare(bound), {}
+    most = purse.max_output_tokens
+    fare = purse.fare(replace(bound, output_tokens=most, is_told=True))
+    return fare, {} if fare is None else {option: most}
+
+
+def _limit_option(model: Any) -> str | None:
+    """Return the option of a call that limits its answer; None where it may not be heeded.
+
+    It is by the code of LlamaIndex's OpenAI classes, which others are derived from.
+    """
+    names = {cls.__name__ for cls in type(model).__mro__ if cls.__module__.startswith(_OPENAI)}
+    if "OpenAIResponses" in names:
+        return "max_output_tokens"
+    if "OpenAI" not in names:
+        return None
+    # Its prompts that are no chats are given the whole context window where that can be counted.
+    fills = not model.metadata.is_chat_model and getattr(model, "_tokenizer", None) is not None
+    return None if fills else "max_tokens"
 
 
 # --- how many tokens --------------------------------------------------------------------------

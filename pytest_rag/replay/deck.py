@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
+    from pytest_rag.buildings import Bills
     from pytest_rag.replay.pacing import Pacer
     from pytest_rag.replay.scope import Source
     from pytest_rag.types import Mode, RateLimit
@@ -66,6 +67,7 @@ class Deck:
         self._tapes: dict[Path, Tape] = {}
         self.paths: dict[str, Path] = {}
         self._built: dict[int, Any] = {}
+        self._bills: Bills = []
         self._hooked = False
         self._refusing = mode == "replay"
         if mode == "replay":
@@ -136,6 +138,16 @@ class Deck:
             one, other = first.source, tape.source
             if isinstance(one, Recorder) and isinstance(other, Recorder):
                 one.share(other)
+
+    def note_bill(self, name: str, calls: list[dict[str, Any]]) -> None:
+        """Note what the building of an evalset's pipeline asked of models, as a record has it."""
+        if calls:
+            self._bills.append((name, calls))
+
+    def take_bills(self) -> Bills:
+        """Return what has been noted since somebody asked last."""
+        bills, self._bills = self._bills, []
+        return bills
 
     def meet(self) -> None:
         """Stand before LlamaIndex's models if there are any: a pipeline has been built."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.replay import scope
 from pytest_rag.replay.again import AGAIN
 from pytest_rag.replay.answers import Pieces
-from pytest_rag.replay.calls import Spoken, open_batch, open_spoken, open_structured
+from pytest_rag.replay.calls import Spoken, open_batch, open_spoken
 from pytest_rag.replay.paced import apaced, apaced_stream, paced, paced_stream
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.replay.requests import Kind
 
-__all__ = ["EMBEDDING", "LIMITER", "LLM", "STRUCTURED"]
+__all__ = ["EMBEDDING", "LIMITER", "LLM"]
 
 
 def _own(original: Any, instance: Any) -> Any:
@@ -117,42 +117,6 @@ async def _akept(call: Spoken, stream: AsyncIterator[Any]) -> AsyncIterator[Any]
     call.keep_pieces(pieces)
 
 
-def _structured(original: Any) -> Any:
-    """Stand before a method that asks for an object past ``chat``, as some providers' do."""
-
-    @functools.wraps(original)
-    def entry(self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **given: Any) -> Any:
-        call = open_structured(self, output_cls, prompt, llm_kwargs, given)
-        if call is not None and call.answer is not None:
-            return output_cls.model_validate(call.answer.response["object"])
-        with scope.listening() as inner:
-            found = _own(original, self)(output_cls, prompt, llm_kwargs, **given)
-        if call is not None and not inner:
-            call.keep_object(found)
-        return found
-
-    return entry
-
-
-def _astructured(original: Any) -> Any:
-    """Stand before a method that asks for an object past ``achat``, as some providers' do."""
-
-    @functools.wraps(original)
-    async def entry(
-        self: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **given: Any
-    ) -> Any:
-        call = open_structured(self, output_cls, prompt, llm_kwargs, given)
-        if call is not None and call.answer is not None:
-            return output_cls.model_validate(call.answer.response["object"])
-        with scope.listening() as inner:
-            found = await _own(original, self)(output_cls, prompt, llm_kwargs, **given)
-        if call is not None and not inner:
-            call.keep_object(found)
-        return found
-
-    return entry
-
-
 # --- embedding models ---
 
 
@@ -167,11 +131,15 @@ def _embedded(kind: Kind, several: bool, original: Any) -> Any:
         batch = open_batch(kind, self, given if several else [given])
         if batch is None:
             return _own(original, self)(*args, **kwargs)
-        if batch.missing:
-            with batch.live():
-                left = [given[place] for place in batch.missing] if several else given
-                found = _own(original, self)(left)
-            batch.keep(found if several else [found])
+        with batch.claimed():
+            while not batch.is_whole:
+                if not batch.missing:
+                    batch.wait()
+                    continue
+                with batch.live():
+                    left = [given[place] for place in batch.missing] if several else given
+                    found = _own(original, self)(left)
+                batch.keep(found if several else [found])
         return batch.vectors if several else batch.vectors[0]
 
     return entry
@@ -184,11 +152,15 @@ def _aembedded(kind: Kind, several: bool, original: Any) -> Any:
         batch = open_batch(kind, self, given if several else [given])
         if batch is None:
             return await _own(original, self)(*args, **kwargs)
-        if batch.missing:
-            with batch.live():
-                left = [given[place] for place in batch.missing] if several else given
-                found = await _own(original, self)(left)
-            batch.keep(found if several else [found])
+        with batch.claimed():
+            while not batch.is_whole:
+                if not batch.missing:
+                    await batch.await_others()
+                    continue
+                with batch.live():
+                    left = [given[place] for place in batch.missing] if several else given
+                    found = await _own(original, self)(left)
+                batch.keep(found if several else [found])
         return batch.vectors if several else batch.vectors[0]
 
     return entry
@@ -242,12 +214,6 @@ def _embedding(kind: Kind, name: str, *, several: bool) -> dict[str, Callable[[A
 
 LLM: dict[str, Callable[[Any], Any]] = {k: v for kind in _KINDS for k, v in _llm(kind).items()}
 """What stands before a language model's methods, by name."""
-
-STRUCTURED: dict[str, Callable[[Any], Any]] = {
-    "structured_predict": _structured,
-    "astructured_predict": _astructured,
-}
-"""The same for those that LlamaIndex itself makes out of the others."""
 
 EMBEDDING: dict[str, Callable[[Any], Any]] = {
     **_embedding("embed_query", "query_embedding", several=False),

@@ -10,11 +10,13 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
+from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.rate_limiter import BaseRateLimiter
 
 from pytest_rag.replay import endings
-from pytest_rag.replay.entries import EMBEDDING, LIMITER, LLM, STRUCTURED
+from pytest_rag.replay.entries import EMBEDDING, LIMITER, LLM
+from pytest_rag.replay.objects import STRUCTURED
 from pytest_rag.replay.stages import STAGES
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ _BASES: tuple[tuple[type, dict[str, Callable[[Any], Any]]], ...] = (
     (BaseLLM, LLM),
     (BaseLLM, STRUCTURED),
     (BaseEmbedding, EMBEDDING),
+    (BaseSparseEmbedding, EMBEDDING),
     (BaseRateLimiter, LIMITER),
     *STAGES,
 )
@@ -48,7 +51,7 @@ class _Hooks:
             for base, _ in _BASES:
                 for cls in {base, *_below(base)}:
                     self._hook(cls)
-            for base in (BaseLLM, BaseEmbedding):
+            for base in (BaseLLM, BaseEmbedding, BaseSparseEmbedding):
                 self._watch(base)
 
     def uninstall(self) -> None:

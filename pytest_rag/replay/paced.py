@@ -39,6 +39,7 @@ def paced(original: Any) -> Any:
         turn = _turn(self, args, kwargs)
         if turn is None:
             return _own(original, self)(*args, **kwargs)
+        kwargs.update(turn.options)
         said = _asked(turn, lambda: _own(original, self)(*args, **kwargs))
         turn.succeeded(said)
         return said
@@ -69,6 +70,7 @@ def apaced(original: Any) -> Any:
         turn = _turn(self, args, kwargs)
         if turn is None:
             return await _own(original, self)(*args, **kwargs)
+        kwargs.update(turn.options)
         said = await _aasked(turn, lambda: _own(original, self)(*args, **kwargs))
         turn.succeeded(said)
         return said
@@ -102,6 +104,7 @@ def paced_stream(original: Any) -> Any:
         turn = _turn(self, args, kwargs)
         if turn is None:
             return _own(original, self)(*args, **kwargs)
+        kwargs.update(turn.options)
 
         def ask() -> Any:
             return iter(_own(original, self)(*args, **kwargs))
@@ -147,6 +150,7 @@ def apaced_stream(original: Any) -> Any:
         turn = _turn(self, args, kwargs)
         if turn is None:
             return await _own(original, self)(*args, **kwargs)
+        kwargs.update(turn.options)
 
         async def ask() -> Any:
             return aiter(await _own(original, self)(*args, **kwargs))

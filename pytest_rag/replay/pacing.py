@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 from llama_index_instrumentation.span import active_span_id
 
-from pytest_rag.errors import BrokenAnswerError, PacingError
+from pytest_rag.errors import BrokenAnswerError, BudgetError, PacingError
 from pytest_rag.replay import ceiling, scope
 from pytest_rag.replay.aside import own_retries, set_aside
 from pytest_rag.replay.faults import Fault, backoff, fault_of
 from pytest_rag.replay.lanes import Lane
 from pytest_rag.replay.requests import model_name
 from pytest_rag.trace import usage
-from pytest_rag.trace.hub import HUB
+from pytest_rag.trace.hub import HUB, not_asked
 from pytest_rag.trace.marks import MARK, Mark
 from pytest_rag.types import RateLimit
 
@@ -126,14 +126,20 @@ def turn_of(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tu
         paces = purse.pacer
     pacer = _UNLIMITED if paces is None else paces()
     asked = args[0] if args else next(iter(options.values()), "")
+    fare, more = None, dict[str, int]()
+    if purse is not None:
+        try:
+            fare, more = ceiling.fare_of(purse, model, (args, options), alone=pacer.leaves_retries)
+        except BudgetError:
+            not_asked(Mark())
+            raise
     return Turn(
         pacer=pacer,
         model=model,
         deadline=math.inf if take is None else take.deadline,
         tokens=_expected(model, asked),
-        fare=None
-        if purse is None
-        else ceiling.fare_of(purse, model, (args, options), alone=pacer.leaves_retries),
+        fare=fare,
+        options=more,
     )
 
 
@@ -160,6 +166,7 @@ class Turn:
         deadline: When its case is given up, on the performance counter.
         tokens: It is expected to use.
         fare: Who pays for it; None where there is no ceiling, or it is free.
+        options: Keyword arguments that the model is given beside those of the call.
     """
 
     pacer: Pacer
@@ -167,6 +174,7 @@ class Turn:
     deadline: float
     tokens: int
     fare: Fare | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
     name: str = ""
     _lane: Lane = field(init=False)
     _mark: Mark = field(init=False)
@@ -194,9 +202,9 @@ class Turn:
             BudgetError: if the call could pass the ceiling.
         """
         start = time.perf_counter()
-        if self.fare is not None:
-            ceiling.pay(self.fare, self.deadline)
         try:
+            if self.fare is not None:
+                ceiling.pay(self.fare, self.deadline)
             self._wait(start)
         except BaseException:
             self._pay_nothing()
@@ -305,7 +313,7 @@ class Turn:
         """
         fault = fault_of(error)
         now = time.perf_counter()
-        HUB.broke(self._mark, paid=fault.paid)
+        HUB.broke(self._mark, active_span_id.get(), paid=fault.paid)
         if self.fare is not None:
             self.fare.end(paid=fault.paid or spoke)
         if fault.refused:
@@ -373,6 +381,7 @@ class Turn:
         self._release()
 
     def _pay_nothing(self) -> None:
+        not_asked(self._mark)
         if self.fare is not None:
             self.fare.end(paid=False)
 

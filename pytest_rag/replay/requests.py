@@ -16,7 +16,14 @@ if TYPE_CHECKING:
 __all__ = ["Kind", "Request", "model_name", "of_embedding", "of_llm"]
 
 Kind = Literal[
-    "chat", "complete", "stream_chat", "stream_complete", "structured", "embed_query", "embed_text"
+    "chat",
+    "complete",
+    "stream_chat",
+    "stream_complete",
+    "structured",
+    "stream_structured",
+    "embed_query",
+    "embed_text",
 ]
 
 # Settings of a model object that change its answers; everything else is a matter of transport.
@@ -96,8 +103,9 @@ def of_llm(
 
 def of_embedding(kind: Kind, model: Any, text: str) -> Request:
     """Return the request of one text to an embedding model."""
-    body = {"text": text, "parameters": _parameters(model)}
-    kept = redact({k: v for k, v in body.items() if v != {}})
+    sparse = True if "BaseSparseEmbedding" in {c.__name__ for c in type(model).__mro__} else None
+    body = {"text": text, "parameters": _parameters(model), "sparse": sparse}
+    kept = redact({k: v for k, v in body.items() if v not in (None, {})})
     return Request(kind, model_name(model), kept, model)
 
 

@@ -89,8 +89,15 @@ class Tape:
     paying: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @contextmanager
-    def building(self) -> Iterator[None]:
-        """Let calls made inside belong to no case: the pipeline is being built."""
+    def building(self, seen: Trace) -> Iterator[None]:
+        """Let calls made inside belong to no case: the pipeline is being built.
+
+        Args:
+            seen: What hears of them.
+
+        Raises:
+            CassetteError: if one could not be answered, or went past the tape where it must not.
+        """
         with (
             filled_in() if self.source.strict else nullcontext(),
             self.paying(),
@@ -98,6 +105,8 @@ class Tape:
         ):
             yield
         take.raise_failure()
+        if self.source.strict and seen.unmarked:
+            raise _escaped(seen)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import ipaddress
 import socket
 from contextlib import ExitStack
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.replay import scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 __all__ = ["NetworkRefusedError", "refusing"]
 
@@ -24,7 +25,7 @@ def refusing(*, only_replayed: bool = False) -> ExitStack:
     """Refuse connections and look-ups of names from now on, until the result is closed.
 
     Sockets of this process that are opened through Python's ``socket`` are met, those of asyncio
-    among them; loopback addresses and Unix sockets work as ever.
+    among them, and the connections of uvloop; loopback addresses and Unix sockets work as ever.
 
     Args:
         only_replayed: Refuse nothing but what evalsets do that are replayed.
@@ -38,7 +39,20 @@ def refusing(*, only_replayed: bool = False) -> ExitStack:
             _stand_before(undo, socket.socket, name, (applies, _before_send))
     for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
         _stand_before(undo, socket, name, (applies, _before_lookup))
+    if importlib.util.find_spec("uvloop") is not None:
+        _stand_before_uvloop(undo, applies)
     return undo
+
+
+def _stand_before_uvloop(undo: ExitStack, applies: Callable[[], bool]) -> None:
+    """Meet what does not go through Python's ``socket``."""
+    loop = importlib.import_module("uvloop").Loop
+    for name, check in (
+        ("create_connection", _before_connection),
+        ("create_datagram_endpoint", _before_datagrams),
+        ("getaddrinfo", _before_look_up),
+    ):
+        _stand_before(undo, loop, name, (applies, check))
 
 
 def _always() -> bool:
@@ -50,7 +64,7 @@ def _is_replayed() -> bool:
     return take is not None and take.tape.source.strict
 
 
-_Check = tuple["Callable[[], bool]", "Callable[[str, tuple[Any, ...]], None]"]
+_Check = tuple["Callable[[], bool]", "Callable[[str, tuple[Any, ...], Mapping[str, Any]], None]"]
 """Whether to look, and what looks."""
 
 
@@ -62,7 +76,7 @@ def _stand_before(undo: ExitStack, owner: Any, name: str, guard: _Check) -> None
     @functools.wraps(original)
     def guarded(*args: Any, **kwargs: Any) -> Any:
         if applies():
-            check(name, args or tuple(kwargs.values()))
+            check(name, args, kwargs)
         return original(*args, **kwargs)
 
     def put_back() -> None:
@@ -75,20 +89,39 @@ def _stand_before(undo: ExitStack, owner: Any, name: str, guard: _Check) -> None
     undo.callback(put_back)
 
 
-def _before_connect(_name: str, args: tuple[Any, ...]) -> None:
-    """Check the arguments ``(socket, address)``."""
+def _before_connect(_name: str, args: tuple[Any, ...], _kwargs: Mapping[str, Any]) -> None:
+    """Check the arguments ``(socket, address)``, which have no names."""
     _check_address(args[0], args[1] if len(args) > 1 else None)
 
 
-def _before_send(name: str, args: tuple[Any, ...]) -> None:
+def _before_send(name: str, args: tuple[Any, ...], _kwargs: Mapping[str, Any]) -> None:
     """Check the address of a datagram: the last argument, where one is given."""
     has_address = len(args) >= (3 if name == "sendto" else 5)
     if has_address:
         _check_address(args[0], args[-1])
 
 
-def _before_lookup(_name: str, args: tuple[Any, ...]) -> None:
-    host = args[0] if args else None
+def _before_lookup(_name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    _check_host(args[0] if args else kwargs.get("host"))
+
+
+def _before_look_up(_name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Check the arguments ``(loop, host, …)``."""
+    _check_host(args[1] if len(args) > 1 else kwargs.get("host"))
+
+
+def _before_connection(_name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Check the arguments ``(loop, protocol_factory, host, port, …)``."""
+    _check_host(args[2] if len(args) > 2 else kwargs.get("host"))
+
+
+def _before_datagrams(_name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Check the arguments ``(loop, protocol_factory, local_addr, remote_addr, …)``."""
+    there = args[3] if len(args) > 3 else kwargs.get("remote_addr")
+    _check_host(there[0] if isinstance(there, tuple) else None)
+
+
+def _check_host(host: Any) -> None:
     if not _is_local(host):
         raise _refused(_text(host))
 

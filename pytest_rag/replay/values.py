@@ -11,8 +11,12 @@ from collections.abc import Mapping, Sequence, Set
 from enum import Enum
 from typing import Any
 
-__all__ = ["Given", "canonical", "pack", "plain", "unpack"]
+__all__ = ["Given", "Vector", "canonical", "pack", "plain", "unpack"]
 
+Vector = Sequence[float] | Mapping[int, float]
+"""Of an embedding: values by place, a sparse one without those that are 0."""
+
+_PLACES = "|i8:"
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -61,19 +65,34 @@ def _of_object(value: Any) -> Any:
     return f"{kind.__module__}.{kind.__qualname__}"
 
 
-def pack(vector: Sequence[float]) -> str:
-    """Return a vector as base64 of little-endian 64-bit floats, or 32-bit where none is lost."""
+def pack(vector: Vector) -> str:
+    """Return a vector as base64 of little-endian 64-bit floats, or 32-bit where none is lost.
+
+    A sparse one, which maps places to values, has the 64-bit whole numbers of its places behind.
+    """
+    if isinstance(vector, Mapping):
+        places = struct.pack(f"<{len(vector)}q", *vector)
+        return f"{pack(list(vector.values()))}{_PLACES}{_coded(places)}"
     short = struct.pack(f"<{len(vector)}f", *vector)
     exact = list(struct.unpack(f"<{len(vector)}f", short)) == list(vector)
     data = short if exact else struct.pack(f"<{len(vector)}d", *vector)
-    return f"{'f4' if exact else 'f8'}:{base64.b64encode(data).decode('ascii')}"
+    return f"{'f4' if exact else 'f8'}:{_coded(data)}"
 
 
-def unpack(text: str) -> list[float]:
+def unpack(text: str) -> Any:
     """Return the vector that `pack` was given."""
+    text, is_sparse, places = text.partition(_PLACES)
     kind, _, coded = text.partition(":")
+    values = _unpacked(coded, *(("f", 4) if kind == "f4" else ("d", 8)))
+    return dict(zip(_unpacked(places, "q", 8), values, strict=True)) if is_sparse else values
+
+
+def _coded(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+def _unpacked(coded: str, letter: str, size: int) -> list[Any]:
     data = base64.b64decode(coded)
-    letter, size = ("f", 4) if kind == "f4" else ("d", 8)
     return list(struct.unpack(f"<{len(data) // size}{letter}", data))
 
 

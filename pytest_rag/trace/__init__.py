@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from pytest_rag.trace.nested import NestedTrace
 
-__all__ = ["Trace", "is_traced", "nested", "opened", "trace", "untraced"]
+__all__ = ["Trace", "install", "is_traced", "nested", "opened", "overheard", "trace", "untraced"]
 
 
 @functools.cache
-def _install() -> None:
+def install() -> None:
     """Hang the two handlers on LlamaIndex's root dispatcher, once a process."""
     from llama_index_instrumentation import get_dispatcher
 
@@ -33,6 +33,16 @@ def _install() -> None:
     root = get_dispatcher()
     root.add_span_handler(RagSpanHandler())
     root.add_event_handler(RagEventHandler())
+
+
+@functools.cache
+def _wait() -> None:
+    """Install them as soon as LlamaIndex opens a span, once a process."""
+    from llama_index_instrumentation import get_dispatcher
+
+    from pytest_rag.trace.waking import Waking
+
+    get_dispatcher().add_span_handler(Waking())
 
 
 @contextmanager
@@ -46,7 +56,7 @@ def trace(*, expect_spans: bool) -> Iterator[Trace]:
         TraceError: at the end, if the measurement cannot be trusted.
     """
     if expect_spans or "llama_index.core" in sys.modules:
-        _install()
+        install()
     opened = Trace()
     try:
         with HUB.owning(opened):
@@ -57,8 +67,24 @@ def trace(*, expect_spans: bool) -> Iterator[Trace]:
 
 
 @contextmanager
+def overheard() -> Iterator[Trace]:
+    """Hear of the calls that are made inside, and refuse nothing: what is built is no measurement.
+
+    LlamaIndex may be imported inside; its first call is then heard as well.
+    """
+    install() if "llama_index.core" in sys.modules else _wait()
+    opened = Trace()
+    try:
+        with HUB.owning(opened):
+            yield opened
+    finally:
+        opened.give_up()
+        opened.end()
+
+
+@contextmanager
 def untraced() -> Iterator[None]:
-    """Keep what runs inside out of every trace, as when a pipeline is being built."""
+    """Keep what runs inside out of every trace, as when a judge's model is made."""
     with HUB.ignoring():
         yield
 
@@ -70,7 +96,7 @@ def nested() -> NestedTrace:
     """
     from pytest_rag.trace.nested import NestedTrace
 
-    _install()
+    install()
     return NestedTrace(HUB.current())
 
 
@@ -82,7 +108,7 @@ def is_traced() -> bool:
 def opened() -> Trace:
     """Open a trace that goes on until ``HUB.close``; spans belong to it ``HUB.inside`` it."""
     if "llama_index.core" in sys.modules:
-        _install()
+        install()
     made = Trace()
     HUB.open(made, adopts=True)
     return made

@@ -9,7 +9,10 @@ from llama_index.core.base.embeddings.base import BaseEmbedding
 from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events.embedding import EmbeddingStartEvent
+from llama_index.core.instrumentation.events.embedding import (
+    EmbeddingStartEvent,
+    SparseEmbeddingStartEvent,
+)
 from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.llm import (
     LLMChatEndEvent,
@@ -136,7 +139,7 @@ class RagEventHandler(BaseEventHandler):
                 trace.note_prompt(event.span_id, asked)
             elif isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent):
                 trace.end_call(event.span_id, event.response)
-            elif isinstance(event, EmbeddingStartEvent):
+            elif isinstance(event, EmbeddingStartEvent | SparseEmbeddingStartEvent):
                 trace.start_call(event.span_id, "embed", _model_name(event))
             elif hasattr(event, "chunks"):
                 trace.end_call(event.span_id, None, event.chunks)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.trace.marks import Mark
 
-__all__ = ["HUB"]
+__all__ = ["HUB", "not_asked"]
 
 _current: ContextVar[Trace | None] = ContextVar("pytest_rag_trace", default=None)
 _nobody = Trace()
@@ -104,12 +104,12 @@ class Hub:
         if trace is not None and trace in self._active:
             trace.wait(span_id, (start, end))
 
-    def broke(self, mark: Mark, *, paid: bool) -> None:
+    def broke(self, mark: Mark, span_id: str | None, *, paid: bool) -> None:
         """Note that an attempt failed; ``paid`` where it may have cost money."""
         with self._lock:
             active = list(self._active)
         for trace in active:
-            trace.fail_attempt(mark, paid=paid)
+            trace.fail_attempt(mark, span_id, paid=paid)
 
     def _only(self) -> Trace | None:
         with self._lock:
@@ -140,3 +140,10 @@ class Hub:
 
 
 HUB = Hub()
+
+
+def not_asked(mark: Mark) -> None:
+    """Note that the call that is open in this context came to no model, so that it cost nothing."""
+    from llama_index_instrumentation.span import active_span_id
+
+    HUB.broke(mark, active_span_id.get(), paid=False)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pytest_rag.types import Origin
 
-__all__ = ["MARK", "Mark"]
+__all__ = ["MARK", "STARTED", "Mark"]
 
 
 @dataclass(slots=True, eq=False)
@@ -41,3 +41,6 @@ class Mark:
 
 MARK: ContextVar[Mark | None] = ContextVar("pytest_rag_mark", default=None)
 """The mark of the call of a language model that is being made in this context."""
+
+STARTED: ContextVar[list[str] | None] = ContextVar("pytest_rag_started", default=None)
+"""Takes the names of models whose calls start in this context, where somebody wants them."""

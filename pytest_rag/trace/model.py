@@ -13,7 +13,7 @@ from pytest_rag.trace import usage
 from pytest_rag.trace.cpu import cpu_clock
 from pytest_rag.trace.found import Found
 from pytest_rag.trace.intervals import Interval, length, subtract
-from pytest_rag.trace.marks import MARK, Mark
+from pytest_rag.trace.marks import MARK, STARTED, Mark
 from pytest_rag.trace.restored import Restored
 from pytest_rag.trace.spans import EndedCall, OpenCall, Span
 from pytest_rag.trace.timing import Timeline
@@ -141,9 +141,22 @@ class Trace:
     def start_call(self, span_id: str | None, stage: Stage, model: str) -> None:
         """Note that a model was called, unless the call stands for one already open around it."""
         span = self._span(span_id)
-        if not span.inside_call():
+        if span.call is not None and stage == "embed":
+            span.call.batches += 1
+        elif not span.inside_call():
             mark = MARK.get() if stage == "llm" else None
             span.call = OpenCall(stage, model, time.perf_counter(), mark)
+            _hear(model)
+
+    def add_call(
+        self, span_id: str, model: str, mark: Mark | None, asked: Any, response: Any
+    ) -> None:
+        """Note a call of a language model that told nobody of itself, from its span's start on."""
+        span = self._span(span_id)
+        if span.call is None and not span.inside_call():
+            span.call = OpenCall("llm", model, span.start, mark, asked)
+            _hear(model)
+            self.end_call(span_id, response)
 
     def mark_call(self, span_id: str, mark: Mark) -> None:
         """Note who answered the call that is open on a span, or a further part of it."""
@@ -170,9 +183,17 @@ class Trace:
             texts: What was embedded; providers count them, and LlamaIndex drops the count.
         """
         span = self._span(span_id)
-        if span.call is None:
+        opened = span.call
+        if opened is None:
             return
-        opened, span.call = span.call, None
+        if not texts and response is None and opened.is_told():
+            span.call = None
+            return
+        opened.texts += texts
+        opened.batches -= 1
+        if texts and opened.batches:
+            return
+        span.call = None
         now = time.perf_counter()
         told = usage.of_response(response)
         call = Call(
@@ -189,8 +210,8 @@ class Trace:
             ended=utc_now(),
         )
         ended = EndedCall(call, span, (opened.start, now), opened.mark)
-        if texts or told.input_tokens is None or told.output_tokens is None:
-            ended.texts, ended.asked, ended.response = texts, opened.asked, response
+        if opened.texts or told.input_tokens is None or told.output_tokens is None:
+            ended.texts, ended.asked, ended.response = opened.texts, opened.asked, response
         self._calls.append(ended)
 
     def restore(self, span_id: str, part: Part) -> None:
@@ -207,13 +228,25 @@ class Trace:
         """Note that a call waited for a slot, a limit or a back-off: that is no service time."""
         self._waits.add(self._spans.get(span_id or ""), interval)
 
-    def fail_attempt(self, mark: Mark, *, paid: bool) -> None:
-        """Note that an attempt of a call failed, and drop it where it cannot have cost anything."""
+    def fail_attempt(self, mark: Mark, span_id: str | None, *, paid: bool) -> None:
+        """Note that an attempt of a call failed, and drop it where it cannot have cost anything.
+
+        Args:
+            mark: Of the call, where a language model is asked: each attempt is a call.
+            span_id: Of the call of an embedding model, which has all attempts in it.
+            paid: Whether it may have cost money.
+        """
         for ended in [ended for ended in self._calls if ended.mark is mark]:
             if paid:
                 ended.mark = Mark()  # its own measurement, not that of the attempt that answers
             else:
                 self._calls.remove(ended)
+        span = self._spans.get(span_id or "")
+        opened = None if span is None else span.open_call()
+        if span is not None and opened is not None and opened.stage == "embed":
+            opened.broke = True
+            if paid:
+                self._calls.append(_broken_embedding(opened, span))
 
     def _told(self, ended: EndedCall) -> Call:
         """Return a call without the time it waited."""
@@ -279,6 +312,20 @@ class Trace:
         calls = [call for call in self._calls if not call.restored]
         timeline = Timeline((self._start, end), dict(self._spans), calls)
         return timeline.timing(list(self._restored), held, wait_ms)
+
+
+def _broken_embedding(opened: OpenCall, span: Span) -> EndedCall:
+    """Return an attempt whose cost nobody knows."""
+    now = time.perf_counter()
+    ms = (now - opened.start) * 1000
+    call = Call(stage="embed", model=opened.model, latency_ms=ms, ended=utc_now())
+    return EndedCall(call, span, (opened.start, now), Mark())
+
+
+def _hear(model: str) -> None:
+    heard = STARTED.get()
+    if heard is not None:
+        heard.append(model)
 
 
 def utc_now() -> str:

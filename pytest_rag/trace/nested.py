@@ -94,6 +94,14 @@ class NestedTrace(Trace):
         if self._around is not None:
             self._around.end_call(span_id, response, texts)
 
+    def add_call(
+        self, span_id: str, model: str, mark: Mark | None, asked: Any, response: Any
+    ) -> None:
+        """Note a call that told nobody of itself."""
+        if self._around is not None:
+            self._around.add_call(span_id, model, mark, asked, response)
+        super().add_call(span_id, model, mark, asked, response)
+
     def restore(self, span_id: str, part: Part) -> None:
         """Let a span stand for a part of an earlier run."""
         super().restore(span_id, part)

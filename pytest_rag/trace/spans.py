@@ -62,13 +62,20 @@ class Span:
 
 @dataclass(slots=True, eq=False)
 class OpenCall:
-    """A call of a model that has no answer yet."""
+    """A call of a model that has no answer yet, or not to all batches of its texts."""
 
     stage: Stage
     model: str
     start: float
     mark: Mark | None
     asked: Any = None
+    batches: int = 1
+    broke: bool = False
+    texts: list[str] = field(default_factory=list)
+
+    def is_told(self) -> bool:
+        """Tell whether it came to nothing but attempts that are known already."""
+        return self.broke and self.batches == 1 and not self.texts
 
 
 @dataclass(slots=True, eq=False)

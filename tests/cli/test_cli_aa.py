@@ -101,3 +101,32 @@ def test_two_runs_are_too_few(project):
     ran = project("aa", "--runs", "2")
     assert ran.exit_code == 2
     assert "greater than or equal to 3" in ran.stderr
+
+
+PAID = """
+    def build():
+        usage = {"model": "acme", "input_tokens": 1000, "output_tokens": 0}
+        return lambda query: {"answer": "five", "usage": usage}
+"""
+PRICES = "[tool.pytest-rag]\nprices = {acme = {input = 1, output = 1}}\n"
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "calls", "told"),
+    [
+        pytest.param("0.0065", 0, 6, "3 runs before it are whole", marks=pytest.mark.slow),
+        ("0.0025", 3, 2, "Nothing was stored"),
+    ],
+)
+def test_all_runs_share_a_ceiling(project, limit, status, calls, told):
+    """A tenth of a cent a case, two cases a run: what it cannot pay for does not start."""
+    project.write("my_rag.py", PAID)
+    project.write("pyproject.toml", PRICES)
+    project.evalset("hr", "build", "q1", "q2", extra="gate: {passed.rate: {max_drop: 0.1}}\n")
+    assert project("run", "hr.rag.yaml", "--update").exit_code == 0
+    ran = project("aa", "hr.rag.yaml", "--runs", "4", "--max-cost", limit)
+    assert ran.exit_code == status, ran.output
+    assert told in ran.output
+    assert "the pipeline: --max-cost stopped" in ran.output
+    shown = project("costs", "--json")
+    assert json.loads(shown.stdout)["total"]["calls"] == 2 + calls

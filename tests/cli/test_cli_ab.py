@@ -217,3 +217,22 @@ def test_an_interrupt_leaves_no_worktree(shop, how):
     shown, complaints = process.communicate(timeout=60)
     assert process.returncode == 130
     assert (shown, complaints.count("Interrupted")) == ("", 1)
+
+
+def test_both_sides_share_a_ceiling_and_a_ledger(shop):
+    """What base is asked in its worktree is paid for like the rest, the warm-up too."""
+    paid = PIPELINE.replace('"answer": answer', '"answer": answer, "usage": USAGE')
+    usage = 'USAGE = {{"model": "acme", "input_tokens": 1000, "output_tokens": 0}}\n\n    def build'
+    text = paid.replace("def build", usage, 1).format(side="base", sleep=0, lost=[])
+    shop.project.write("src/shop/rag.py", text)
+    prices = "[tool.pytest-rag]\nprices = {acme = {input = 1, output = 1}}\n"
+    shop.project.write("pyproject.toml", prices)
+    shop.commit("paid")
+    words = ("ab", "--base", "main", "evalsets", "--rounds", "2", "--warmup", "0")
+    cut = shop.project(*words, "--max-cost", "0.0045", "--json")
+    assert cut.exit_code == 0, cut.output
+    found = json.loads(cut.stdout)
+    assert found["rounds"] == 1
+    assert "1 of 2 rounds are whole" in " ".join(found["notes"])
+    assert "ceiling: $0.004" in cut.stderr
+    assert json.loads(shop.project("costs", "--json").stdout)["total"]["cost_usd"] == 0.004

@@ -107,3 +107,12 @@ def test_other_cases_go_on(chaos):
     chaos.ask(StreamFault("disconnect", after_chunks=3), "stream", cases=5)
     outcomes = sorted(result["outcome"] for result in chaos.results)
     assert outcomes == ["error", *["passed"] * 4]
+
+
+def test_a_vector_that_is_not_had_is_counted_like_an_answer(chaos):
+    """A refusal costs nothing; of a time-out nobody knows, also where the next attempt succeeds."""
+    result = chaos.ask(Fail(503, times=None), "embed")["embed"]
+    assert (result["outcome"], result["calls"]) == ("error", [])
+    result = chaos.ask(Delay(4.0), "embed")["embed"]
+    assert result["outcome"] == "passed"
+    assert [call["input_tokens"] is None for call in result["calls"]] == [True, False]

@@ -56,9 +56,26 @@ APP = """
         llm = model(name, **given)
         return lambda query: llm.complete(query).text
 
-    def streaming(name="acme"):
-        llm = model(name)
+    def streaming(name="acme", **given):
+        llm = model(name, **given)
         return lambda query: "".join(piece.delta or "" for piece in llm.stream_complete(query))
+
+    def unlimited():
+        from llama_index.core.llms import CustomLLM, LLMMetadata
+
+        class Foreign(CustomLLM):
+            @property
+            def metadata(self):
+                return LLMMetadata(model_name="acme")
+
+            def complete(self, prompt, formatted=False, **kwargs):
+                return model(max_tokens=None).complete(prompt)
+
+            def stream_complete(self, prompt, formatted=False, **kwargs):
+                raise NotImplementedError
+
+        llm = Foreign()
+        return lambda query: llm.complete(query).text
 
     def engine():
         from llama_index.core.query_engine import CustomQueryEngine
@@ -95,11 +112,13 @@ class Counting(Server):
 
     Attributes:
         tokens: Asked and answered of every request that was served.
+        limits: What each was told to answer at most.
         failing: How many of the next requests are refused.
     """
 
     def __init__(self) -> None:
         self.tokens: list[tuple[int, int]] = []
+        self.limits: list[int | None] = []
         self.failing = 0
         self.requests = 0
         self.chance = random.Random(0)
@@ -117,7 +136,9 @@ class Counting(Server):
             self.failing -= 1
             return web.json_response({"error": {"message": "busy"}}, status=500)
         given = sum(len(message["content"].encode()) for message in asked["messages"])
-        said = self.chance.randint(1, min(asked.get("max_tokens", 3000), 3000))
+        limit = asked.get("max_tokens")
+        self.limits.append(limit)
+        said = self.chance.randint(1, limit or 9000)
         self.tokens.append((given, said))
         usage = {"prompt_tokens": given, "completion_tokens": said, "total_tokens": given + said}
         whole = {"id": "1", "created": 1, "model": asked["model"]}
@@ -236,15 +257,28 @@ def test_a_free_model_is_always_asked(run_rag, pytester, server):
     run(run_rag, evalset(3, name="free"), 1e-9).assert_outcomes(passed=3)
 
 
-def test_a_model_without_a_limit_has_the_configured_one(run_rag, pytester, server):
-    """4096 tokens, or what the project says; the reason tells it."""
-    text = evalset(1, max_tokens=None)
+@pytest.mark.parametrize("factory", ["build", "blocking", "streaming"])
+def test_a_model_without_a_limit_is_told_one(run_rag, pytester, server, factory):
+    """4096 tokens, or what the project says, so that its answers cannot pass the ceiling."""
+    text = evalset(8, factory, max_tokens=None)
     run(run_rag, text, 0.03)
     assert server.requests == 0
     assert "4,096 of output, by max_output_tokens" in results(pytester)[0]["error"]["message"]
-    more = SETTINGS.replace("prices", "max_output_tokens = 2900\nprices")
-    files = {"pyproject.toml": more, "a.rag.yaml": text}
-    run_rag(files, "--rag-max-cost=0.03").assert_outcomes(passed=1)
+    more = SETTINGS.replace("prices", "max_output_tokens = 900\nprices")
+    run_rag({"pyproject.toml": more}, "--rag-max-cost=0.03")
+    assert set(server.limits) == {900}
+    assert 0 < server.usd <= 0.03
+
+
+def test_a_model_that_cannot_be_told_one_is_not_asked(run_rag, pytester, server):
+    """Unless the project says how much it answers at most."""
+    text = evalset(1, "unlimited")
+    done = run(run_rag, text, 1.0, "-rs")
+    assert server.requests == 0
+    done.stdout.fnmatch_lines(["*acme has no limit to its answers*"])
+    more = SETTINGS.replace("prices", "max_output_tokens = 900\nprices")
+    run_rag({"pyproject.toml": more}, "--rag-max-cost=1").assert_outcomes(passed=1)
+    assert server.limits == [None]
 
 
 def test_a_judge_counts(run_rag, pytester, server):

@@ -12,8 +12,10 @@ from typing import Any
 import llama_index.embeddings.openai
 import llama_index.llms.openai
 import pytest
+import redis
 from aiohttp import web
 from openai_server import Server
+from redis_server import RedisServer
 
 __all__ = ["llama_index"]
 
@@ -54,6 +56,10 @@ class Counting(Server):
         if not tools and "response_format" not in asked:
             return await super()._chat(request)
         await self._asked(request)
+        whole: dict[str, Any] = {"id": "1", "created": 1, "model": asked["model"]}
+        if asked.get("stream"):
+            words = ('{"days":', " 5}")
+            return await self._stream(request, whole, {"prompt_tokens": 100}, asked, words)
         message: dict[str, Any] = {"role": "assistant", "content": '{"days": 5}'}
         if tools:
             function = {"name": tools[0]["function"]["name"], "arguments": '{"days": 5}'}
@@ -61,8 +67,8 @@ class Counting(Server):
             message = {"role": "assistant", "content": None, "tool_calls": calls}
         usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
         choice = {"index": 0, "finish_reason": "stop", "message": message}
-        whole = {"id": "1", "created": 1, "model": asked["model"], "usage": usage}
-        return web.json_response({**whole, "object": "chat.completion", "choices": [choice]})
+        done = {"object": "chat.completion", "choices": [choice], "usage": usage}
+        return web.json_response({**whole, **done})
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +77,22 @@ def model_server() -> Any:
     made = Counting()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A Redis server of these tests."""
+    started = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """The address of a Redis server that is empty."""
+    with redis.Redis.from_url(redis_server.url) as client:
+        client.flushall()
+    return redis_server.url
 
 
 @pytest.fixture

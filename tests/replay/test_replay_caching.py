@@ -30,6 +30,18 @@ APP = """
             return made.query(query)
 
         return ask
+
+    def together():
+        model = embed_model()
+
+        async def ask(query):
+            return str(await model.aget_query_embedding(query))
+
+        return ask
+
+    def apart():
+        model = embed_model()
+        return lambda query: str(model.get_query_embedding(query))
 """
 EVALSET = """
 pipeline: {{factory: "app:engine", params: {params}}}
@@ -77,6 +89,28 @@ def test_a_second_run_makes_no_call(played, asked):
     assert steady(second)[0]["calls"] == steady(first)[0]["calls"]
     assert [r["answer"] for r in second] == [r["answer"] for r in first]
     assert [r["cost_usd"] for r in second] == [r["cost_usd"] for r in first]
+
+
+@pytest.mark.parametrize(
+    ("kind", "factory"),
+    [("memory", "together"), ("sqlite:cache.db", "together"), ("redis", "apart")],
+)
+def test_two_at_once_embed_a_text_once(played, asked, redis_url, kind, factory):
+    """The second waits for the first, on a loop or in threads, and has its vector for nothing."""
+    url = redis_url if kind == "redis" else kind
+    played.server.wait_s = 0.1
+    cases = "".join(f"  - {{id: c{n}, query: leave}}\n" for n in range(8))
+    given = {"models.py": MODELS, "app.py": APP}
+    given["a.rag.yaml"] = f"pipeline: app:{factory}\ncases:\n{cases}"
+    options = (f"--rag-cache={url}", "--rag-out=run.jsonl", "--rag-baseline=none")
+    assert asked(given, *options, outcomes={"passed": 8}) == 1
+    (first,) = (r for r in played.results() if r["calls"][0]["origin"] == "live")
+    for result in played.results():
+        assert result["calls"][0]["cost_usd"] == first["calls"][0]["cost_usd"]
+        assert result["calls"][0]["latency_ms"] >= 100
+    if kind != "memory":
+        assert asked({}, *options, outcomes={"passed": 8}) == 0
+    assert asked(given, "--rag-cache=off", outcomes={"passed": 8}) == 8
 
 
 def test_budgets_rest_on_recorded_figures(played, asked):

@@ -33,6 +33,8 @@ MODELS = """
 KINDS = """
     from contextlib import aclosing
     from models import *
+    from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
+    from llama_index.core.program.utils import create_flexible_model
     from llama_index.core.tools import FunctionTool
 
     ASKED = [ChatMessage(role="user", content="How many days?")]
@@ -48,7 +50,74 @@ KINDS = """
     def tools(response):
         return str(llm().get_tool_calls_from_response(response)[0].tool_kwargs)
 
+    def stages(stream):
+        return "|".join(f"{type(stage).__name__} {stage.days}" for stage in stream)
+
+    async def astages(stream):
+        return "|".join([f"{type(stage).__name__} {stage.days}" async for stage in stream])
+
+    class Past(OpenAI):
+        # Asks for objects past its own chat, as the classes of some providers do.
+
+        def _asked(self, client):
+            asked = [{"role": "user", "content": "How many days?"}]
+            return client.chat.completions.create(
+                model=self.model, messages=asked, response_format={"type": "json_object"}
+            )
+
+        def structured_predict(self, output_cls, prompt, llm_kwargs=None, **given):
+            said = self._asked(self._get_client())
+            return output_cls.model_validate_json(said.choices[0].message.content)
+
+        async def astructured_predict(self, output_cls, prompt, llm_kwargs=None, **given):
+            said = await self._asked(self._get_aclient())
+            return output_cls.model_validate_json(said.choices[0].message.content)
+
+        def stream_structured_predict(self, output_cls, prompt, llm_kwargs=None, **given):
+            for days in ("1", "12", None):
+                yield create_flexible_model(output_cls)(days=days)
+            yield self.structured_predict(output_cls, prompt)
+
+        async def astream_structured_predict(self, output_cls, prompt, llm_kwargs=None, **given):
+            async def stream():
+                yield create_flexible_model(output_cls)(days=None)
+                yield await self.astructured_predict(output_cls, prompt)
+
+            return stream()
+
+    def past():
+        return Past(model="gpt-4.1-mini", api_base=os.environ["SERVER"], max_retries=0)
+
+    class Sparse(BaseSparseEmbedding):
+        # Asks the server, and makes places of what comes.
+
+        def _get_text_embeddings(self, texts):
+            found = embed_model()._get_text_embeddings(texts)
+            return [{7: vector[0], 100_000: 0.1} for vector in found]
+
+        def _get_text_embedding(self, text):
+            return self._get_text_embeddings([text])[0]
+
+        def _get_query_embedding(self, query):
+            return self._get_text_embeddings([query])[0]
+
+        async def _aget_text_embedding(self, text):
+            return self._get_text_embedding(text)
+
+        async def _aget_query_embedding(self, query):
+            return self._get_query_embedding(query)
+
+    def sparse():
+        return Sparse(model_name="splade-hosted")
+
     SYNC = {
+        "stages": lambda m, e: stages(m.stream_structured_predict(Leave, TEMPLATE, what="leave")),
+        "past": lambda m, e: str(past().structured_predict(Leave, TEMPLATE, what="leave")),
+        "past-stages": lambda m, e: stages(
+            past().stream_structured_predict(Leave, TEMPLATE, what="leave")
+        ),
+        "sparse": lambda m, e: str(sparse().get_query_embedding("leave?")),
+        "sparse-batch": lambda m, e: str(sparse().get_text_embedding_batch(["leave", "parking"])),
         "chat": lambda m, e: str(m.chat(ASKED)),
         "options": lambda m, e: str(m.chat(ASKED, temperature=0.9)),
         "complete": lambda m, e: m.complete("How many days?").text,
@@ -75,6 +144,9 @@ KINDS = """
         return str(await e.aget_text_embedding_batch([f"leave {n}" for n in range(120)]))
 
     ASYNC = {
+        "past": lambda m, e: past().astructured_predict(Leave, TEMPLATE, what="leave"),
+        "sparse": lambda m, e: sparse().aget_query_embedding("leave?"),
+        "sparse-batch": lambda m, e: sparse().aget_text_embedding_batch(["leave", "parking"]),
         "chat": lambda m, e: m.achat(ASKED),
         "options": lambda m, e: m.achat(ASKED, temperature=0.9),
         "complete": lambda m, e: m.acomplete("How many days?"),
@@ -95,6 +167,10 @@ KINDS = """
         m, e = llm(), embed_model()
 
         async def ask(query):
+            if query.endswith("stages"):
+                model = past() if query == "past-stages" else m
+                asked = model.astream_structured_predict(Leave, TEMPLATE, what="leave")
+                return await astages(await asked)
             if query == "tools":
                 return tools(await m.achat_with_tools([TOOL], "Take 5."))
             if query == "stream-chat":
@@ -107,7 +183,8 @@ KINDS = """
 """
 NAMES = (
     *("chat", "options", "complete", "stream-chat", "stream-complete", "stopped", "predict"),
-    *("structured", "tools", "query", "text", "batch", "several"),
+    *("structured", "tools", "query", "text", "batch", "several", "stages", "past"),
+    *("past-stages", "sparse", "sparse-batch"),
 )
 PIPELINES = """
     from functools import partial
@@ -210,6 +287,18 @@ def test_every_kind_of_call_is_replayed(played, factory):
     assert results["structured"]["calls"][0]["input_tokens"] == 100
     assert "5" in results["tools"]["answer"]
     assert results["batch"]["answer"].count("[1.0, 1.0]") == 120
+    assert results["batch"]["calls"][-1]["estimated"] is True
+    assert sum(call["input_tokens"] for call in results["batch"]["calls"]) == 360
+    assert results["stages"]["answer"].endswith("Leave 5")
+    assert results["past-stages"]["answer"].startswith("FlexibleLeave")
+    for name in ("past", "past-stages"):
+        (call,) = results[name]["calls"]
+        assert (call["model"], call["estimated"]) == ("gpt-4.1-mini", True)
+        assert results[name]["answer"].endswith("5")
+    for name in ("sparse", "sparse-batch"):
+        assert "100000: 0.1" in results[name]["answer"]
+        (call,) = results[name]["calls"]
+        assert (call["model"], call["cost_usd"]) == ("splade-hosted", None)
 
 
 def test_models_are_met_wherever_a_pipeline_keeps_them(played):

@@ -128,7 +128,7 @@ def test_a_call_that_went_past_the_cassette_fails_its_case(played):
 
 
 NETWORK = """
-    import asyncio, socket, urllib.request
+    import asyncio, socket, urllib.request, uvloop
 
     def connect(family=socket.AF_INET, kind=socket.SOCK_STREAM, to=("192.0.2.7", 443)):
         with socket.socket(family, kind) as made:
@@ -158,6 +158,23 @@ NETWORK = """
         here.close()
         there.close()
 
+    async def looked_up():
+        await asyncio.get_running_loop().getaddrinfo("api.example.com", 443)
+
+    async def datagrams():
+        protocol = asyncio.DatagramProtocol
+        there = ("192.0.2.7", 53)
+        await asyncio.get_running_loop().create_datagram_endpoint(protocol, remote_addr=there)
+
+    async def served():
+        async def close(reader, writer):
+            writer.close()
+
+        async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            _, writer = await asyncio.open_connection("localhost", port)
+            writer.close()
+
     def swallowed():
         try:
             connect()
@@ -174,6 +191,11 @@ NETWORK = """
         "url": lambda: urllib.request.urlopen("http://api.example.com/v1", timeout=0.01),
         "tls": lambda: asyncio.run(asyncio.open_connection("api.example.com", 443, ssl=True)),
         "sock-connect": lambda: asyncio.run(aconnect()),
+        "uvloop": lambda: uvloop.run(asyncio.open_connection("192.0.2.7", 443)),
+        "uvloop-name": lambda: uvloop.run(asyncio.open_connection(host="api.example.com", port=1)),
+        "uvloop-look-up": lambda: uvloop.run(looked_up()),
+        "uvloop-datagram": lambda: uvloop.run(datagrams()),
+        "uvloop-loopback": lambda: uvloop.run(served()),
         "loopback": loopback,
         "unix": unix,
         "swallowed": swallowed,
@@ -184,9 +206,9 @@ NETWORK = """
 """
 REFUSED = (
     *("connect", "connect-ex", "ipv6", "datagram", "name", "old-name", "url", "tls"),
-    "sock-connect",
+    *("sock-connect", "uvloop", "uvloop-name", "uvloop-look-up", "uvloop-datagram"),
 )
-ALLOWED = ("loopback", "unix", "swallowed")
+ALLOWED = ("loopback", "unix", "swallowed", "uvloop-loopback")
 
 
 def test_the_network_is_refused(played):
