@@ -88,11 +88,14 @@ def _need_baselines(evalsets: Sequence[EvalSet]) -> None:
 
 
 def _measured(child: Child, runs: int) -> list[Run]:
+    from pytest_rag.cli.terminal import steps
+
     found = []
-    with tempfile.TemporaryDirectory(prefix="pytest-rag-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pytest-rag-") as folder, steps(runs) as bar:
         for number in range(1, runs + 1):
-            typer.echo(f"run {number} of {runs}", err=True)
+            bar.begin(f"run {number} of {runs}")
             found.append(child.run(Path(folder) / f"{number}.jsonl"))
+            bar.end()
     return found
 
 

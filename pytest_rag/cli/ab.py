@@ -116,17 +116,23 @@ class _Trial:
 
     def measure(self, plan: _Plan, stack: ExitStack) -> None:
         """Run base, head, base, head, …; a record is read once it is there."""
+        from pytest_rag.cli.terminal import steps
+
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pytest-rag-")))
-        for number in range(1 - plan.warmup, plan.rounds + 1):
-            counts = f"round {number} of {plan.rounds}" if number > 0 else "warm-up"
-            took: list[str] = []
-            for child, runs in zip((self.base, self.head), self.runs, strict=True):
-                started = perf_counter()
-                run = child.run(folder / f"{number}-{len(took)}.jsonl")
-                took.append(f"{child.name} {perf_counter() - started:.1f} s")
-                if number > 0:
-                    runs.append(run)
-            typer.echo(f"{counts}: {', '.join(took)}", err=True)
+        sides = list(zip((self.base, self.head), self.runs, strict=True))
+        with steps((plan.warmup + plan.rounds) * len(sides)) as bar:
+            for number in range(1 - plan.warmup, plan.rounds + 1):
+                counts = f"round {number} of {plan.rounds}" if number > 0 else "warm-up"
+                took: list[str] = []
+                for child, runs in sides:
+                    bar.begin(f"{counts}: {child.name}")
+                    started = perf_counter()
+                    run = child.run(folder / f"{number}-{len(took)}.jsonl")
+                    took.append(f"{child.name} {perf_counter() - started:.1f} s")
+                    if number > 0:
+                        runs.append(run)
+                    bar.end()
+                bar.tell(f"{counts}: {', '.join(took)}")
 
     def judge(self, max_slowdown: float | None) -> list[TwoSides]:
         """Compare the sides of each evalset."""

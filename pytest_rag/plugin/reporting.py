@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_rag.plugin.settings import Settings
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
+    from pytest_rag.types import EvalSet
 
 __all__ = ["Progress", "told_reports"]
 
@@ -34,6 +35,7 @@ def told_reports(
     results: Iterable[Result],
     *,
     head: Mapping[str, Any] | None,
+    evalsets: Iterable[EvalSet],
 ) -> Iterator[tuple[str, bool]]:
     """Write the reports; yield what to say of each, and whether it is well.
 
@@ -43,6 +45,7 @@ def told_reports(
         summary: With what was decided.
         results: Of the run.
         head: The record's header; None where none was written, and one is made.
+        evalsets: Those that are known, for the lines of their cases.
     """
     if not settings.reports and "GITHUB_STEP_SUMMARY" not in os.environ:
         return
@@ -53,7 +56,7 @@ def told_reports(
         record=None if head is None else str(config.getoption("--rag-out")),
         alerts=load(config.rootpath).alerts,
     )
-    yield from write_reports(settings.reports, view, os.environ)
+    yield from write_reports(settings.reports, view.knowing(evalsets), os.environ)
 
 
 class Progress:
