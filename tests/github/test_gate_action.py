@@ -1,0 +1,160 @@
+"""The action's own steps, run for pull requests of a real repository."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from io import BytesIO
+
+import pytest
+
+BASELINE = "evalsets/baselines/handbook.json"
+WORSE = {"settings.json": '{"top_k": 1}'}
+
+
+def test_a_worse_pipeline_turns_red_and_the_comment_follows_it(project, machine):
+    """Red with the lost documents in one comment, which turns green in place once it is mended."""
+    event = project.propose(WORSE)
+    red = machine(event)
+    seen = red.action("rag-gate")
+    assert seen.status == 1
+    (comment,) = project.comments
+    assert comment["body"].startswith(
+        "<!-- pytest-rag gate: rag -->\n\n## RAG gate\n\n> [!CAUTION]"
+    )
+    for lost in ("vacation.md", "doctor.md", "hotel.md", "screen.md"):
+        assert f"`{lost}`: `rank 2 → not retrieved`" in comment["body"]
+    assert "Run record: `run.jsonl`" in comment["body"]
+    assert event["pull_request"]["head"]["sha"][:10] in comment["body"]
+    assert seen.summary.startswith("> [!CAUTION]")
+    # Everything is posted before the last step turns red.
+    assert [step.name for step in seen.steps if step.status] == ["Verdict"]
+    assert seen.steps[-1].name == "Verdict"
+    level, place, text = seen.annotations[0]
+    assert (level, place["file"]) == ("error", "evalsets/handbook.rag.yaml")
+    assert "R@5 regressed" in text
+    places = {place["title"]: place.get("line") for _, place, _ in seen.annotations}
+    lines = (red.workspace / "evalsets/handbook.rag.yaml").read_text().splitlines()
+    row = next(n for n, line in enumerate(lines, 1) if "id: rail" in line)
+    assert places["rail fell"] == str(row)
+    ((_, name, content),) = project.artifacts.values()
+    assert name == "rag-gate-rag"
+    assert {"run.jsonl", "report.md", "report.json", "report.html", "junit.xml"} <= {
+        *zipfile.ZipFile(BytesIO(content)).namelist()
+    }
+
+    mended = machine(project.propose({"settings.json": '{"top_k": 4}'})).action("rag-gate")
+    assert mended.status == 0
+    (comment,) = project.comments
+    assert "> [!TIP]" in comment["body"]
+    assert mended.annotations == []
+
+
+def test_documents_alone_are_green_at_once(project, machine):
+    """Nothing is installed, no key is asked for, no comment is made; one that is there is told."""
+    seen = machine(project.propose({"README.md": "# More\n", "docs/new.md": "x"})).action(
+        "rag-gate"
+    )
+    assert seen.status == 0
+    assert [s.name for s in seen.steps if s.ran] == ["What has changed", "Comment"]
+    assert project.comments == []
+    mark = "<!-- pytest-rag gate: rag -->\n\nred"
+    project.comments.append({"id": 1, "pull": 7, "body": mark, "user": {"type": "Bot"}})
+    assert machine(project.propose({"LICENSE": "MIT"})).action("rag-gate").status == 0
+    assert "**Nothing to evaluate.**" in project.comments[0]["body"]
+
+
+def test_an_edited_baseline_does_not_move_its_own_bar(project, machine):
+    """The bar is the merge base's, and the edit is told."""
+    accepted = json.loads((project.origin / BASELINE).read_text())
+    for case in accepted["cases"].values():
+        case["scores"] = {name: 0.1 for name in case["scores"]}
+    event = project.propose({**WORSE, BASELINE: json.dumps(accepted)})
+    assert machine(event).action("rag-gate", comment="false").status == 1
+    ((_, _, content),) = project.artifacts.values()
+    report = zipfile.ZipFile(BytesIO(content)).read("report.md").decode()
+    assert "the merge base with main" in report
+    assert "This change edits handbook.json" in report
+    assert project.comments == []
+
+
+def test_what_a_pipeline_says_commands_nothing(project, machine):
+    """Its output is no workflow command, and the files that steer later steps are not told it."""
+    spy = """
+import os
+print("::error title=pwned::from the pipeline", flush=True)
+print(sorted(k for k in os.environ if k in ("GITHUB_ENV", "GITHUB_OUTPUT", "RAG_ARGS")), flush=True)
+"""
+    event = project.propose({"conftest.py": spy, "evalsets/handbook.rag.yaml": "cases: ["})
+    seen = machine(event).action("rag-gate", args="-s\n-p\nno:cacheprovider")
+    assert seen.status == 2
+    log = seen.step("Evaluate").log
+    assert "::error title=pwned" in log
+    assert "\n[]\n" in log
+    assert seen.annotations == []
+    assert "**No verdict.**" in project.comments[0]["body"]
+
+
+def test_an_install_that_fails_is_red_and_told(project, machine):
+    """The comment does not stay as it was before."""
+    event = project.propose({"settings.json": "{}\n"})
+    seen = machine(event).action("rag-gate", install="# ours\n-r nowhere.txt")
+    assert seen.status == 1
+    assert not seen.step("Evaluate").ran
+    assert seen.step("Verdict").status == 3
+    assert "**No verdict.**" in project.comments[0]["body"]
+
+
+def test_wrong_inputs_are_told(project, machine):
+    """A name that could be anything else, a shard that is none, no record of any shard."""
+    event = project.propose({"settings.json": "{}\n"})
+    for given, said in (
+        ({"name": "a b\n"}, "`name` takes"),
+        ({"shard": "1of3"}, "`shard` is i/n"),
+        ({"records": "shards/*/run.jsonl"}, "matches no file"),
+    ):
+        seen = machine(event).action("rag-gate", comment="false", **given)
+        assert seen.status == 2
+        assert any(said in text for _, _, text in seen.annotations), given
+
+
+# --- what an evaluation can see -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("files", "ignore", "runs", "said"),
+    [
+        ({"docs/a.md": "x"}, "docs/**", "false", "only 'docs/a.md' changed"),
+        ({"docs/a.md": "x", "app.py": "x = 1\n"}, "docs/**", "true", "'app.py' changed"),
+        ({"docs/a.md": "x"}, "", "true", "no file is to be ignored"),
+        ({"docs/a.md": "x"}, "*.md", "true", "'docs/a.md' changed"),
+        ({"corpus.json": "{}"}, "*.json\n*.md", "true", "names"),
+        ({"README.md": None, "app.md": "# Words\n"}, "app.md", "true", "'README.md' changed"),
+        ({"docs/a\n::error::b.md": "x"}, "docs/**", "false", r"a\n::error::b.md"),
+    ],
+    ids=["documents", "code", "off", "folder", "named by the pipeline", "renamed", "hostile name"],
+)
+def test_what_counts_as_documents(project, machine, files, ignore, runs, said):
+    """Patterns decide, from the root; what an evalset or its pipeline names is never ignored."""
+    runner = machine(project.propose(files))
+    place = "scope.py"
+    outputs = runner.script("rag-gate", place, RAG_IGNORE=ignore)
+    assert outputs == {"run": runs}
+    assert said in runner.outcome.log
+    assert runner.outcome.annotations == []
+
+
+def test_a_corpus_of_documents_is_no_documentation(project, machine):
+    """An evalset whose pipeline answers from docs/ is run when they change."""
+    local = "pipeline: {local: {corpus: ../docs}}\ncases: [{id: a, query: What?}]\n"
+    project.commit({"evalsets/docs.rag.yaml": local}, "answer from the documents")
+    runner = machine(project.propose({"docs/guide.md": "Ask nobody.\n"}))
+    assert runner.script("rag-gate", "scope.py", RAG_IGNORE="docs/**") == {"run": "true"}
+    assert "which an evalset or its pipeline names" in runner.outcome.log
+
+
+def test_a_shallow_clone_is_evaluated(project, machine):
+    """Where git cannot tell what changed, nothing is skipped."""
+    runner = machine(project.propose({"docs/a.md": "x"}), whole=False)
+    assert runner.script("rag-gate", "scope.py", RAG_IGNORE="docs/**") == {"run": "true"}
+    assert "fetch-depth" in runner.outcome.log
