@@ -1,8 +1,7 @@
 """Runs workflows and actions as GitHub's runner does: their very steps, in bash.
 
-Expressions, the files and variables of a step, and workflow commands in its output are the runner's.
-Actions that this project only uses (``actions/checkout``, caches, artifacts) have small counterparts
-on this machine.
+Expressions, the files and variables of a step, and workflow commands in its output are as there.
+What this project only uses (``actions/checkout``, caches, artifacts) has a small counterpart here.
 """
 
 from __future__ import annotations
@@ -24,6 +23,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = re.compile(r"(?:OWNER/pytest-rag|\$)/(\.github/actions/[\w-]+)(?:@0{40})?")
+_QUICK = " ".join(
+    f"-p no:{name}" for name in ("langsmith_plugin", "anyio", "hypothesispytest", "benchmark")
+)  # fmt: skip
 _TOKEN = re.compile(r"'(?:[^']|'')*'|&&|\|\||[!=]=|[!(),]|[\w.*-]+|\s+")
 _COMMAND = re.compile(r"::(error|warning)(?: ([^:]*))?::(.*)")
 
@@ -101,20 +103,25 @@ class Runner:
             "runner": {"os": "Linux", "temp": str(self.temp)}, "secrets": self.secrets,
         }  # fmt: skip
         self.cache = folder / "caches"
+        self.programs = [Path(sys.executable).parent]
+        self.python_path = ""
         self.outcome = Outcome()
 
     def job(self, workflow: Path, name: str, **matrix: str) -> Outcome:
         """Run one job of a workflow."""
-        job = yaml.safe_load(workflow.read_text())["jobs"][name]
-        self.context["matrix"] = matrix
+        whole = yaml.safe_load(workflow.read_text())
+        job = whole["jobs"][name]
+        called = whole[True].get("workflow_call", {})  # what YAML 1.1 makes of `on`
+        defaults = {n: i.get("default", "") for n, i in called.get("inputs", {}).items()}
+        self.context |= {"matrix": matrix, "inputs": defaults}
         if "if" in job and not self.holds(job["if"], self.context, failed=False):
             return self.outcome
         self._steps(job["steps"], {**self.context, "steps": {}}, {}, None)
         return self.outcome
 
-    def action(self, name: str, env=(), **inputs: str) -> Outcome:
+    def action(self, action: str, /, env=(), **inputs: str) -> Outcome:
         """Run one of our actions."""
-        self._ours(f".github/actions/{name}", inputs, dict(env))
+        self._ours(f".github/actions/{action}", inputs, dict(env))
         return self.outcome
 
     def script(self, action: str, name: str, **env: str) -> dict[str, str]:
@@ -173,8 +180,8 @@ class Runner:
             check=False, errors="replace",
             env={
                 **known, **self.variables, **{f"GITHUB_{n}": str(p) for n, p in files.items()},
-                "GITHUB_ACTION_PATH": str(place), **env,
-                "PATH": self.path,
+                "GITHUB_ACTION_PATH": str(place), "PYTEST_ADDOPTS": _QUICK, **env,
+                "PATH": self.path, "PYTHONPATH": self.python_path,
             },
         )  # fmt: skip
         self.outcome.steps.append(Step(name, done.returncode, done.stdout))
@@ -187,7 +194,7 @@ class Runner:
     @property
     def path(self) -> str:
         """Where programs are found: Python's, as actions/setup-python leaves it, comes first."""
-        return os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        return os.pathsep.join([*map(str, self.programs), os.environ["PATH"]])
 
     # --- what others made ---
 

@@ -9,9 +9,11 @@ import re
 import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _WHO = {
     "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1",
@@ -192,7 +194,7 @@ def _handler(github: GitHub) -> type[BaseHTTPRequestHandler]:
             status, told = github.answer(self.command, url.path, parse_qs(url.query), body)
             return self._say(status, json.dumps(told).encode())
 
-        do_POST = do_PATCH = do_GET
+        do_POST = do_PATCH = do_GET  # noqa: N815
 
         def _say(self, status: int, body: bytes, **headers: str) -> None:
             self.send_response(status)

@@ -9,6 +9,7 @@ from io import BytesIO
 import pytest
 
 BASELINE = "evalsets/baselines/handbook.json"
+MARK = "<!-- pytest-rag gate: rag -->"
 WORSE = {"settings.json": '{"top_k": 1}'}
 
 
@@ -58,8 +59,7 @@ def test_documents_alone_are_green_at_once(project, machine):
     assert seen.status == 0
     assert [s.name for s in seen.steps if s.ran] == ["What has changed", "Comment"]
     assert project.comments == []
-    mark = "<!-- pytest-rag gate: rag -->\n\nred"
-    project.comments.append({"id": 1, "pull": 7, "body": mark, "user": {"type": "Bot"}})
+    project.comments.append({"id": 1, "pull": 7, "body": f"{MARK} red", "user": {"type": "Bot"}})
     assert machine(project.propose({"LICENSE": "MIT"})).action("rag-gate").status == 0
     assert "**Nothing to evaluate.**" in project.comments[0]["body"]
 
@@ -68,7 +68,7 @@ def test_an_edited_baseline_does_not_move_its_own_bar(project, machine):
     """The bar is the merge base's, and the edit is told."""
     accepted = json.loads((project.origin / BASELINE).read_text())
     for case in accepted["cases"].values():
-        case["scores"] = {name: 0.1 for name in case["scores"]}
+        case["scores"] = dict.fromkeys(case["scores"], 0.1)
     event = project.propose({**WORSE, BASELINE: json.dumps(accepted)})
     assert machine(event).action("rag-gate", comment="false").status == 1
     ((_, _, content),) = project.artifacts.values()
