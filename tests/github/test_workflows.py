@@ -185,7 +185,7 @@ def test_the_handbook_with_fewer_documents_is_red_and_its_readme_is_not(github, 
     assert seen.status == 1, seen.log
     assert "project.pth" in {path.name for path in (tmp_path / "env").rglob("*.pth")}
     body = github.comments[0]["body"]
-    assert "`nDCG@10` | ❌ regressed" in body
+    assert "`nDCG@10` | ❌ regressed" in body, body
     assert re.search(r"`[\w/-]+\.md`: `rank [3-5] → not retrieved`", body)
 
     event = github.propose({"README.md": "# The handbook\n"}, number=9, branch="words")
