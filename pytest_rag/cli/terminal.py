@@ -41,14 +41,18 @@ def progress(total: int) -> Iterator[Callable[[Result], None]]:
     Yields:
         What to call with every result.
     """
-    with _bar(total, failed=0, usd=0.0) as (bar, task):
-        failed, usd = 0, 0.0
+    from pytest_rag.report.layout import cost_so_far
+
+    with _bar(total, failed=0, cost="") as (bar, task):
+        failed, usd, partly = 0, 0.0, False
 
         def advance(result: Result) -> None:
-            nonlocal failed, usd
+            nonlocal failed, usd, partly
             failed += result.outcome in ("failed", "error")
             usd += result.cost_usd or 0.0
-            bar.update(task, advance=1, description=result.evalset, failed=failed, usd=usd)
+            partly |= result.cost_usd is None and result.outcome != "not_run"
+            cost = cost_so_far(usd, partly=partly)
+            bar.update(task, advance=1, description=result.evalset, failed=failed, cost=cost)
 
         yield advance
 
@@ -92,7 +96,7 @@ def _bar(total: int, **fields: Any) -> Iterator[tuple[Progress, TaskID]]:
 
     Args:
         total: Steps there are.
-        fields: ``failed`` and ``usd``, where they are to be shown.
+        fields: ``failed`` and ``cost``, where they are to be shown.
     """
     from rich.console import Console
     from rich.progress import (
@@ -104,7 +108,7 @@ def _bar(total: int, **fields: Any) -> Iterator[tuple[Progress, TaskID]]:
         TimeRemainingColumn,
     )
 
-    told = ("{task.fields[failed]} failed", "red"), ("${task.fields[usd]:.2f}", "dim")
+    told = ("{task.fields[failed]} failed", "red"), ("{task.fields[cost]}", "dim")
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag import records
 from pytest_rag.baseline.ci import variable
 from pytest_rag.config import load
-from pytest_rag.report.layout import count, money
+from pytest_rag.report.layout import cost_so_far, count
 from pytest_rag.report.reporters import View, write_reports
 
 if TYPE_CHECKING:
@@ -106,9 +106,7 @@ class Progress:
     def _line(self, now: float, total: int | None) -> str:
         done = len(self._cases)
         of = count(done, "case") if total is None else f"{done:,} of {count(total, 'case')}"
-        cost = f"{'at least ' if self._unknown else ''}{money(self._known)}"
-        if self._unknown and not self._known:
-            cost = "cost unknown"
+        cost = cost_so_far(self._known, partly=self._unknown)
         if total is None or not done or total <= done:
             return f"rag: {of} done · {cost}"
         left = (now - self._started) / done * (total - done)
