@@ -169,6 +169,7 @@ ALIVE = {
     "tag": "<img src=x onerror=alert(1)>",
     "comment": "<!-- pytest-rag gate: other -->",
     "mention": "@octocat and `@octocat`",
+    "address": "x@5.example y@10-z.example a@1234567",
     "entity": "&#64;octocat",
     "link": "[click](https://evil.example)",
     "reference": "[click][x]\n[x]: //evil.example",
@@ -183,7 +184,9 @@ ALIVE = {
 
 def test_nothing_in_a_report_is_alive(fork, github):
     """No tag, link, image, mention, reference, diagram or command; what is our own stays."""
-    ours = "> [!CAUTION]\n> **Red.**\n\n<details><summary>Quality</summary>\n\n| a |\n|---|"
+    ours = (
+        "> [!CAUTION]\n> **Red.** `nDCG@10`, `R@5`\n\n<details><summary>Quality</summary>\n\n| a |"
+    )
     fork.leave(packed(report_md="\n\n".join([ours, *ALIVE.values()]), pr_txt="7"))
     fork.comment()
     body = github.comments[0]["body"]
@@ -191,8 +194,8 @@ def test_nothing_in_a_report_is_alive(fork, github):
     _, _, told = body.partition(ours)
     assert not [text for text in ALIVE.values() if text in told]
     for text in (
-        "<\u2060img", "<\u2060!--", "@\u2060octocat", "&\u2060#", "]\u2060(", "]\u2060[",
-        "]\u2060:", ":\u2060//", "www\u2060.", "#\u206012", "GH-\u206012", "```\u2060mermaid",
+        "<\u2060img", "<\u2060!--", "@\u2060octocat", "x@\u20605", "y@\u206010", "a@\u20601",
+        "&\u2060#", "]\u2060(", "]\u2060[", "]\u2060:", ":\u2060//", "www\u2060.", "#\u206012", "GH-\u206012", "```\u2060mermaid",
         "\n/\u2060approve", "\\u202egnp.exe\\x00\\x1b[31m",
     ):  # fmt: skip
         assert text in told, text

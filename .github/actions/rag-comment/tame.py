@@ -17,7 +17,7 @@ _ALIVE = tuple(
     for pattern in (
         r"<(?=[A-Za-z/!?])",  # tags, comments, autolinks
         r"&(?=#?\w)",  # entities, which may spell any of the others
-        r"@(?=\w)",  # mentions, addresses
+        r"@(?=\w)(?!(?<=\w@)\d{1,3}(?![\w.-]))",  # mentions, addresses; not nDCG@10
         r"\](?=[(\[:])",  # links, images, footnotes and what defines them
         r":(?=//)",  # bare addresses
         r"(?i:\bwww)(?=\.)",
