@@ -10,11 +10,10 @@ from pytest_rag.report.layout import count, cut, printable
 from pytest_rag.report.regression import rank
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Set
 
     from pytest_rag.changes import CaseChange
     from pytest_rag.report.reporters import View
-    from pytest_rag.report.summary import EvalSetSummary
 
 __all__ = ["workflow_commands"]
 
@@ -70,26 +69,23 @@ def _failed(view: View) -> Iterator[str]:
 def _fell(view: View) -> Iterator[str]:
     """Yield cases that pass and yet fell against the baseline: what explains a red gate."""
     for each in view.summary.evalsets:
+        found = each.held.comparison
+        if found is None or not found.bad:
+            continue
         failed = {case for trouble in each.troubles for case in trouble.cases}
-        for change in _changes(each):
-            if change.case not in failed:
+        gated = {metric.metric for metric in found.metrics}
+        for change in found.changes:
+            lost = change.broke or any(gold.lost for gold in change.gold.values())
+            if lost and change.case not in failed:
                 where = view.places.get((each.name, change.case))
-                yield _command("warning", f"{change.case} fell", _story(change), where)
+                yield _command("warning", f"{change.case} fell", _story(change, gated), where)
 
 
-def _changes(each: EvalSetSummary) -> list[CaseChange]:
-    found = each.held.comparison
-    if found is None or not found.bad:
-        return []
-    return [c for c in found.changes if c.broke or any(g.lost for g in c.gold.values())]
-
-
-def _story(change: CaseChange) -> str:
-    scores = [
-        f"{name} {before:.3f} → {now:.3f}"
-        for name, (before, now) in change.scores.items()
-        if now < before
-    ]
+def _story(change: CaseChange, gated: Set[str]) -> str:
+    """Return the gated scores that fell, or any where none of those did, and what was lost."""
+    fell = {name: pair for name, pair in change.scores.items() if pair[1] < pair[0]}
+    told = {name: pair for name, pair in fell.items() if name in gated} or fell
+    scores = [f"{name} {before:.3f} → {now:.3f}" for name, (before, now) in told.items()]
     lost = [(name, gold) for name, gold in change.gold.items() if gold.lost]
     gold = [f"{name}: {rank(each)}" for name, each in lost[:_GOLD]]
     return "; ".join([*scores[:_SCORES], *gold]) or _SEE

@@ -184,9 +184,7 @@ ALIVE = {
 
 def test_nothing_in_a_report_is_alive(fork, github):
     """No tag, link, image, mention, reference, diagram or command; what is our own stays."""
-    ours = (
-        "> [!CAUTION]\n> **Red.** `nDCG@10`, `R@5`\n\n<details><summary>Quality</summary>\n\n| a |"
-    )
+    ours = "> [!CAUTION]\n> **Red.** `nDCG@10`, `R@5`\n\n<details><summary>Spent</summary>\n\n| a"
     fork.leave(packed(report_md="\n\n".join([ours, *ALIVE.values()]), pr_txt="7"))
     fork.comment()
     body = github.comments[0]["body"]
@@ -195,7 +193,9 @@ def test_nothing_in_a_report_is_alive(fork, github):
     assert not [text for text in ALIVE.values() if text in told]
     for text in (
         "<\u2060img", "<\u2060!--", "@\u2060octocat", "x@\u20605", "y@\u206010", "a@\u20601",
-        "&\u2060#", "]\u2060(", "]\u2060[", "]\u2060:", ":\u2060//", "www\u2060.", "#\u206012", "GH-\u206012", "```\u2060mermaid",
+        "&\u2060#", "]\u2060(", "]\u2060[",
+        "]\u2060:", ":\u2060//", "www\u2060.", "#\u206012", "GH-\u206012",
+        "```\u2060mermaid",
         "\n/\u2060approve", "\\u202egnp.exe\\x00\\x1b[31m",
     ):  # fmt: skip
         assert text in told, text

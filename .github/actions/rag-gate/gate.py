@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import shutil
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def main() -> int:
     except WrongInputError as error:
         print(f"::error title=rag-gate::{error}")
         return 2
-    print(f"> {' '.join(map(ascii, words[1:]))}", flush=True)
+    print(f"> python {shlex.join(words[1:])}", flush=True)
     status, alerts = run(words)
     report = folder / "report.md"
     if report.is_file():
