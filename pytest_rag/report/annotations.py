@@ -75,8 +75,7 @@ def _fell(view: View) -> Iterator[str]:
         failed = {case for trouble in each.troubles for case in trouble.cases}
         gated = {metric.metric for metric in found.metrics}
         for change in found.changes:
-            lost = change.broke or any(gold.lost for gold in change.gold.values())
-            if lost and change.case not in failed:
+            if change.fell and change.case not in failed:
                 where = view.places.get((each.name, change.case))
                 yield _command("warning", f"{change.case} fell", _story(change, gated), where)
 
