@@ -227,6 +227,22 @@ def test_no_job_may_do_more_than_it_needs(path):
         assert granted.items() <= allowed.items()
 
 
+@pytest.mark.parametrize("path", ["README.md", "docs/ci.md"])
+def test_the_steps_in_the_documents_are_the_actions(path):
+    """What a reader copies names inputs that exist; the page names all, with their defaults."""
+    action = yaml.safe_load((ROOT / ".github/actions/rag-gate/action.yml").read_text())
+    text = (ROOT / path).read_text(encoding="utf-8")
+    (step,) = yaml.safe_load(re.search(r"```yaml workflow\n(.*?)```", text, re.DOTALL)[1])
+    assert step["uses"] == "OWNER/pytest-rag/.github/actions/rag-gate@COMMIT"
+    assert step["with"].keys() <= action["inputs"].keys()
+    if path == "docs/ci.md":
+        rows = dict(re.findall(r"^\| `([\w-]+)` \| ?(.*?) ?\|", text, re.MULTILINE))
+        told = {name: rows[name].replace("`", "").split(", ") for name in action["inputs"]}
+        assert told == {
+            name: (each["default"].splitlines() or [""]) for name, each in action["inputs"].items()
+        }
+
+
 def test_the_reusable_workflow_takes_what_the_action_takes():
     """With the same defaults."""
     action = yaml.safe_load((ROOT / ".github/actions/rag-gate/action.yml").read_text())["inputs"]
