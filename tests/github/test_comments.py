@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import zipfile
 
 import pytest
 from actions import ROOT, Runner
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
+SPEC = importlib.util.spec_from_file_location("tame", ROOT / ".github/actions/rag-comment/tame.py")
+TAME = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(TAME)
 MARK = "<!-- pytest-rag gate: rag -->"
 BOT = {"type": "Bot", "login": "github-actions[bot]"}
 
@@ -200,6 +207,27 @@ def test_nothing_in_a_report_is_alive(fork, github):
     ):  # fmt: skip
         assert text in told, text
     assert told.count("\n</details>") == 1  # what was left open does not swallow what follows
+
+
+PIECES = st.sampled_from(
+    [
+        "<", ">", "[", "]", "(", ")", "!", "\\", "`", "``", "```", "~~~", "&", "#", ":", "//", "/",
+        "|", "*", "_", "a", "x=1", "script", "img ", "https", "evil.example", "<!--", "-->", "<?",
+        "<![CDATA[", "&lt;", "&#60;", "</details>", "[a]: ", "mailto:", "\n", "\t", " ", "    ",
+        "> ", "- ", "![x](y)", "[a][b]",
+    ]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=30).map("".join))
+def test_no_renderer_finds_anything_alive(text):
+    """By a CommonMark parser with HTML let through: no link, no image, no tag but a fold's end."""
+    parser = MarkdownIt("commonmark", {"html": True}).enable("table")
+    blocks = parser.parse(TAME.tame(text))
+    found = [token for block in blocks for token in (block, *(block.children or ()))]
+    assert not [t for t in found if t.type in ("link_open", "image")], text
+    tags = "".join(t.content for t in found if t.type in ("html_inline", "html_block"))
+    assert "<" not in tags.replace("</details>", "").replace("<\u2060", ""), text
 
 
 def test_a_long_report_is_cut(fork, github):
