@@ -140,10 +140,22 @@ def test_what_counts_as_documents(project, machine, files, ignore, runs, said):
     assert runner.outcome.annotations == []
 
 
-def test_a_corpus_of_documents_is_no_documentation(project, machine):
-    """An evalset whose pipeline answers from docs/ is run when they change."""
-    local = "pipeline: {local: {corpus: ../docs}}\ncases: [{id: a, query: What?}]\n"
-    project.commit({"evalsets/docs.rag.yaml": local}, "answer from the documents")
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"evalsets/docs.rag.yaml": "pipeline: {local: {corpus: ../docs}}\n"},
+        {"evalsets/all.rag.yaml": "pipeline: {local: {corpus: ..}}\n"},
+        {
+            "evalsets/a.rag.yaml": "pipeline: pkg.rag:build\n",
+            "src/pkg/rag.py": "D = Path('docs')\n",
+        },
+        {"conftest.py": "def rag_pipeline():\n    return load(ROOT / 'docs/guide.md')\n"},
+    ],
+    ids=["beside", "everything", "module", "conftest"],
+)
+def test_a_corpus_of_documents_is_no_documentation(project, machine, files):
+    """Where a pipeline answers from docs/, it is evaluated when they change."""
+    project.commit(files, "answer from the documents")
     runner = machine(project.propose({"docs/guide.md": "Ask nobody.\n"}))
     assert runner.script("rag-gate", "scope.py", RAG_IGNORE="docs/**") == {"run": "true"}
     assert "which an evalset or its pipeline names" in runner.outcome.log

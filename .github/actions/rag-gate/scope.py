@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[^\s\"'`,:;(){}\[\]|<>=]+")
 _FACTORY = re.compile(r"\b([A-Za-z_][\w.]*):[A-Za-z_]\w*")
+_DOTS = re.compile(r":[ \t]*[\"']?(\.[./]*)[\"']?[ \t]*(?:[,}#]|$)", re.MULTILINE)
 _SHOWN = 5
 
 
@@ -76,25 +77,26 @@ def matches(name: str, pattern: str) -> bool:
 
 
 def named(files: Iterable[str]) -> Iterator[str]:
-    """Yield what evalsets, the pipelines they import and each conftest.py name, and that exists."""
+    """Yield what exists of what evalsets, their pipelines' modules and fixtures name."""
     for name in files:
         path = Path(name)
         if name.endswith((".rag.yaml", ".rag.yml")):
             text = text_of(path)
             yield from existing(text, path.parent)
+            yield from (os.path.normpath(path.parent / dots) for dots in _DOTS.findall(text))
             for module in set(_FACTORY.findall(text)):
-                for source in sources(module):
+                for source in sources(module, path.parent):
                     yield from existing(text_of(source), source.parent)
         elif path.name == "conftest.py":
-            yield from existing(text_of(path), path.parent)
+            text = text_of(path)
+            yield from existing(text, path.parent) if "rag_pipeline" in text else ()
 
 
-def sources(module: str) -> Iterator[Path]:
-    """Yield where the code of a module may lie."""
+def sources(module: str, folder: Path) -> Iterator[Path]:
+    """Yield where the code of a module may lie: below root, ``src``, or the evalset's folder."""
     stem = module.replace(".", "/")
-    for top in ("", "src"):
-        for end in (f"{stem}.py", f"{stem}/__init__.py"):
-            path = Path(top, end)
+    for top in (Path(), Path("src"), folder):
+        for path in (top / f"{stem}.py", top / stem / "__init__.py"):
             if path.is_file():
                 yield path
 
@@ -117,8 +119,8 @@ def is_there(place: str) -> bool:
 
 
 def is_below(name: str, place: str) -> bool:
-    """Tell whether a file is a place or lies below it."""
-    return name == place or name.startswith(f"{place}/")
+    """Tell whether a file is a place or lies below it; all lie below the root and what is above."""
+    return not place.strip("./") or name == place or name.startswith(f"{place}/")
 
 
 def text_of(path: Path) -> str:
