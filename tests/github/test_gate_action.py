@@ -101,6 +101,15 @@ def test_an_install_that_fails_is_red_and_told(project, machine):
     assert "**No verdict.**" in project.comments[0]["body"]
 
 
+def test_a_run_without_a_case_is_not_green(project, machine):
+    """Other tests may pass; of the pipeline that says nothing."""
+    event = project.propose({"evalsets/test_other.py": "def test_it(): pass\n"})
+    seen = machine(event).action("rag-gate", mode="", paths="evalsets/test_other.py")
+    assert seen.status == 3
+    assert "No case was evaluated" in seen.annotations[0][2]
+    assert "**No verdict.**" in project.comments[0]["body"]
+
+
 def test_wrong_inputs_are_told(project, machine):
     """A name that could be anything else, a shard that is none, no record of any shard."""
     event = project.propose({"settings.json": "{}\n"})

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
+_NOTHING = 3
 _ALERT = "::warning title=pytest-rag costs::"
 _OURS = frozenset(
     f"RAG_{name}" for name in ("ARGS", "MODE", "NAME", "PATHS", "RECORDS", "SHARD")
@@ -49,6 +50,9 @@ def main() -> int:
         text = report.read_text(encoding="utf-8").replace(f"{folder}{os.sep}", "")
         report.write_text(text, encoding="utf-8")
         append("GITHUB_STEP_SUMMARY", text)
+    elif not status and not os.environ.get("RAG_SHARD"):
+        print("::error title=rag-gate::No case was evaluated, so nothing can be said.")
+        status = _NOTHING
     print(*alerts, text_of(folder / "annotations.txt"), sep="\n", flush=True)
     shard = os.environ.get("RAG_SHARD", "")
     # A shard's failed cases are the merging gate's to tell; a shard that did not run is its own.
