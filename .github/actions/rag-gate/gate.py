@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}")
 _NOTHING = 3
+_TOLD = ("::error ", "::warning ")
 _ALERT = "::warning title=pytest-rag costs::"
 _OURS = frozenset(
     f"RAG_{name}" for name in ("ARGS", "MODE", "NAME", "PATHS", "RECORDS", "SHARD")
@@ -47,13 +48,14 @@ def main() -> int:
     status, alerts = run(words)
     report = folder / "report.md"
     if report.is_file():
-        text = report.read_text(encoding="utf-8").replace(f"{folder}{os.sep}", "")
+        text = text_of(report).replace(f"{folder}{os.sep}", "")
         report.write_text(text, encoding="utf-8")
         append("GITHUB_STEP_SUMMARY", text)
     elif not status and not os.environ.get("RAG_SHARD"):
         print("::error title=rag-gate::No case was evaluated, so nothing can be said.")
         status = _NOTHING
-    print(*alerts, text_of(folder / "annotations.txt"), sep="\n", flush=True)
+    told = text_of(folder / "annotations.txt").splitlines()
+    print(*alerts, *(line for line in told if line.startswith(_TOLD)), sep="\n", flush=True)
     shard = os.environ.get("RAG_SHARD", "")
     # A shard's failed cases are the merging gate's to tell; a shard that did not run is its own.
     verdict = 0 if shard and status == 1 else status
@@ -151,7 +153,7 @@ def lines_of(name: str) -> list[str]:
 
 def text_of(path: Path) -> str:
     """Return a file's text; none where there is no file."""
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
 
 
 def append(name: str, text: str) -> None:
