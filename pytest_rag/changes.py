@@ -76,6 +76,11 @@ class CaseChange:
     tokens: Mapping[str, tuple[int | None, int | None]] = field(default_factory=dict)
     times: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
 
+    @property
+    def fell(self) -> bool:
+        """Whether it broke, or lost a gold document: what explains a regression."""
+        return self.broke or any(gold.lost for gold in self.gold.values())
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:

@@ -99,11 +99,12 @@ def _need_baselines(evalsets: Sequence[EvalSet]) -> None:
 def _measured(child: Child, runs: int) -> list[Run]:
     """Run everything; where the ceiling ends that, enough whole runs will do."""
     from pytest_rag.cli.children import CeilingError
+    from pytest_rag.cli.terminal import steps
 
     found: list[Run] = []
-    with tempfile.TemporaryDirectory(prefix="pytest-rag-") as folder:
+    with tempfile.TemporaryDirectory(prefix="pytest-rag-") as folder, steps(runs) as bar:
         for number in range(1, runs + 1):
-            typer.echo(f"run {number} of {runs}", err=True)
+            bar.begin(f"run {number} of {runs}")
             try:
                 found.append(child.run(Path(folder) / f"{number}.jsonl"))
             except CeilingError as error:
@@ -111,6 +112,7 @@ def _measured(child: Child, runs: int) -> list[Run]:
                     raise CeilingError(f"{error} Nothing was stored.", error.status) from None
                 typer.echo(f"{error} The {len(found)} runs before it are whole.", err=True)
                 break
+            bar.end()
     return found
 
 

@@ -126,24 +126,29 @@ class _Trial:
     def measure(self, plan: _Plan, stack: ExitStack) -> None:
         """Run base, head, base, head, …; a record is read once it is there."""
         from pytest_rag.cli.children import CeilingError
+        from pytest_rag.cli.terminal import steps
 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pytest-rag-")))
-        for number in range(1 - plan.warmup, plan.rounds + 1):
-            counts = f"round {number} of {plan.rounds}" if number > 0 else "warm-up"
-            took: list[str] = []
-            round_of = []
-            for child in (self.base, self.head):
-                started = perf_counter()
-                try:
-                    round_of.append(child.run(folder / f"{number}-{len(took)}.jsonl"))
-                except CeilingError as error:
-                    self._cut(error, plan)
-                    return
-                took.append(f"{child.name} {perf_counter() - started:.1f} s")
-            if number > 0:
-                for runs, run in zip(self.runs, round_of, strict=True):
-                    runs.append(run)
-            typer.echo(f"{counts}: {', '.join(took)}", err=True)
+        sides = (self.base, self.head)
+        with steps((plan.warmup + plan.rounds) * len(sides)) as bar:
+            for number in range(1 - plan.warmup, plan.rounds + 1):
+                counts = f"round {number} of {plan.rounds}" if number > 0 else "warm-up"
+                took: list[str] = []
+                round_of = []
+                for child in sides:
+                    bar.begin(f"{counts}: {child.name}")
+                    started = perf_counter()
+                    try:
+                        round_of.append(child.run(folder / f"{number}-{len(took)}.jsonl"))
+                    except CeilingError as error:
+                        self._cut(error, plan)
+                        return
+                    took.append(f"{child.name} {perf_counter() - started:.1f} s")
+                    bar.end()
+                if number > 0:
+                    for runs, run in zip(self.runs, round_of, strict=True):
+                        runs.append(run)
+                bar.tell(f"{counts}: {', '.join(took)}")
 
     def _cut(self, error: CeilingError, plan: _Plan) -> None:
         """Let whole rounds stand where the ceiling ended the measuring.

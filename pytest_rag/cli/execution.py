@@ -123,13 +123,14 @@ class Execution:
             record: Where the run record is, or None.
         """
         head = records.header({}, self._config.root) if self._writer is None else self._writer.head
-        return View(
+        view = View(
             summary=summary,
             header={**head, "evalsets": self._facts},
             results=tuple(self.results),
             record=record,
             alerts=self._config.alerts,
         )
+        return view.knowing(self._declared.values())
 
     def run(self, evalsets: Iterable[EvalSet], advance: Callable[[Result], object]) -> bool:
         """Run evalsets; an interrupt ends it and returns False.

@@ -28,7 +28,9 @@ def gate(
     ] = None,
     report: Annotated[
         list[str] | None,
-        typer.Option(metavar="FORMAT:PATH", help="Write md, html, json or csv; repeatable."),
+        typer.Option(
+            metavar="FORMAT:PATH", help="Write md, html, json, csv or github; repeatable."
+        ),
     ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show every case that moved.")
@@ -39,21 +41,14 @@ def gate(
     from pytest_rag.cli.saved import open_saved, tell
     from pytest_rag.cli.terminal import say
     from pytest_rag.cli.verdict import exit_status
-    from pytest_rag.report.reporters import View, parse_all, write_reports
+    from pytest_rag.report.reporters import parse_all, write_reports
 
     reports = parse_all(report or (), Path.cwd())
     saved = open_saved(run, evalset or ()).rejudged()
     held = saved.hold(Bars(baseline, Path.cwd(), os.environ))
     summary = saved.summary({name: _unwritten(each, run) for name, each in held.items()})
     tell(saved, summary, verbose=verbose)
-    view = View(
-        summary=summary,
-        header=saved.run.header,
-        results=saved.run.results,
-        record=str(run),
-        alerts=saved.config.alerts,
-    )
-    told = list(write_reports(reports, view, os.environ))
+    told = list(write_reports(reports, saved.view(summary, run), os.environ))
     say((text, "dim" if well else "bad") for text, well in told)
     raise typer.Exit(exit_status(summary) or int(not all(well for _, well in told)))
 

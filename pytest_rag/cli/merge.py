@@ -24,6 +24,12 @@ def merge(
         str | None,
         typer.Option(metavar="PATH|git:REF|none", help="Hold results against these scores."),
     ] = None,
+    report: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FORMAT:PATH", help="Write md, html, json, csv or github; repeatable."
+        ),
+    ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Accept what was measured as the baseline.")
     ] = False,
@@ -34,6 +40,7 @@ def merge(
     from pytest_rag.cli.saved import saved_of, tell
     from pytest_rag.cli.terminal import say
     from pytest_rag.cli.verdict import exit_status
+    from pytest_rag.report.reporters import parse_all, write_reports
     from pytest_rag.verdict import write_all
     from pytest_rag.writing import check_target, write_atomically
 
@@ -41,6 +48,7 @@ def merge(
     check_target(out)
     if update and baseline == "none":
         raise UsageError("--update accepts a baseline; leave out --baseline none.")
+    reports = parse_all(report or (), Path.cwd())
     run = merging.merge({path: records.read(path) for path in shards})
     saved = saved_of(run)
     held = saved.hold(Bars(baseline, Path.cwd(), os.environ), "all" if update else None)
@@ -53,7 +61,9 @@ def merge(
     summary = saved.summary(held)
     tell(saved, summary, record=str(out))
     say((text, "bold") for text in write_all(list(held.values())))
-    raise typer.Exit(exit_status(summary))
+    told = list(write_reports(reports, saved.view(summary, out), os.environ))
+    say((text, "dim" if well else "bad") for text, well in told)
+    raise typer.Exit(exit_status(summary) or int(not all(well for _, well in told)))
 
 
 def _check_out(out: Path, shards: list[Path]) -> None:

@@ -54,7 +54,9 @@ def run(
     ] = None,
     report: Annotated[
         list[str] | None,
-        typer.Option(metavar="FORMAT:PATH", help="Write md, html, json or csv; repeatable."),
+        typer.Option(
+            metavar="FORMAT:PATH", help="Write md, html, json, csv or github; repeatable."
+        ),
     ] = None,
     update: Annotated[
         bool, typer.Option("--update", help="Accept what is measured as the baseline.")

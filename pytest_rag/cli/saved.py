@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_rag.baseline.source import Bars
     from pytest_rag.config import Config
     from pytest_rag.records import Result, Run
+    from pytest_rag.report.reporters import View
     from pytest_rag.report.summary import Summary
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held, Update
@@ -127,6 +128,24 @@ class Saved:
             for case, runs in by_case(self.results_of(name)).items()
         }
         return summarise(self.run.results, held, min_pass=needed)
+
+    def view(self, summary: Summary, record: Path) -> View:
+        """Return what reporters render.
+
+        Args:
+            summary: Of the run.
+            record: Where it is kept.
+        """
+        from pytest_rag.report.reporters import View
+
+        view = View(
+            summary=summary,
+            header=self.run.header,
+            results=self.run.results,
+            record=str(record),
+            alerts=self.config.alerts,
+        )
+        return view.knowing(self.evalsets.values())
 
 
 def _needed(runs: Sequence[Result]) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from pytest_rag.cache import Cache
@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--rag-report",
         action="append",
         metavar="FORMAT:PATH",
-        help="write a report: md, html, json or csv; may be given several times",
+        help="write a report: md, html, json, csv or github; may be given several times",
     )
     group.addoption(
         "--rag-baseline",
@@ -159,6 +159,13 @@ class _Listener:
         """Note a file of ours that cannot be used, or whose baseline cannot."""
         if report.failed and report.nodeid.endswith(_SUFFIXES):
             self.unreadable = True
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_xdist_node_collection_finished(self, ids: Sequence[str]) -> None:
+        """Learn from a worker, which all collect the same, how many cases there are."""
+        cases = sum(name.partition("::")[0].endswith(_SUFFIXES) for name in ids)
+        if cases:
+            session_of(self.config).expect(cases)
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag import records
 from pytest_rag.baseline.ci import variable
 from pytest_rag.config import load
-from pytest_rag.report.layout import count, money
+from pytest_rag.report.layout import cost_so_far, count
 from pytest_rag.report.reporters import View, write_reports
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_rag.plugin.settings import Settings
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
+    from pytest_rag.types import EvalSet
 
 __all__ = ["Progress", "told_reports"]
 
@@ -34,6 +35,7 @@ def told_reports(
     results: Iterable[Result],
     *,
     head: Mapping[str, Any] | None,
+    evalsets: Iterable[EvalSet],
 ) -> Iterator[tuple[str, bool]]:
     """Write the reports; yield what to say of each, and whether it is well.
 
@@ -43,6 +45,7 @@ def told_reports(
         summary: With what was decided.
         results: Of the run.
         head: The record's header; None where none was written, and one is made.
+        evalsets: Those that are known, for the lines of their cases.
     """
     if not settings.reports and "GITHUB_STEP_SUMMARY" not in os.environ:
         return
@@ -53,7 +56,7 @@ def told_reports(
         record=None if head is None else str(config.getoption("--rag-out")),
         alerts=load(config.rootpath).alerts,
     )
-    yield from write_reports(settings.reports, view, os.environ)
+    yield from write_reports(settings.reports, view.knowing(evalsets), os.environ)
 
 
 class Progress:
@@ -103,9 +106,7 @@ class Progress:
     def _line(self, now: float, total: int | None) -> str:
         done = len(self._cases)
         of = count(done, "case") if total is None else f"{done:,} of {count(total, 'case')}"
-        cost = f"{'at least ' if self._unknown else ''}{money(self._known)}"
-        if self._unknown and not self._known:
-            cost = "cost unknown"
+        cost = cost_so_far(self._known, partly=self._unknown)
         if total is None or not done or total <= done:
             return f"rag: {of} done · {cost}"
         left = (now - self._started) / done * (total - done)

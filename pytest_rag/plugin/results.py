@@ -213,6 +213,7 @@ class Collected:
             self._summary,
             self.results.values(),
             head=None if self._writer is None else self._writer.head,
+            evalsets=self._evalsets.values(),
         )
         found = list(told)
         self._said.extend((text, "dim" if well else "bad") for text, well in found)

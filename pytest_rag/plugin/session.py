@@ -264,8 +264,11 @@ class RagSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the cases that were selected; many of them are kept from the cycle collector."""
-        self._cases = sum(isinstance(item, RagItem) for item in session.items)
+        """Count the cases that were selected; many of them are kept from the cycle collector.
+
+        The controller of workers has none of the items.
+        """
+        self._cases = sum(isinstance(item, RagItem) for item in session.items) or self._cases
         if self._cases >= _MANY:  # they live until the end, and walking them takes its time
             gc.freeze()
 
@@ -291,8 +294,12 @@ class RagSession:
         self._in_hand = []
 
     def _total(self) -> int | None:
-        """Return how many cases there are; the controller of workers has none of the items."""
+        """Return how many cases there are, or None where that is not known."""
         return self._cases or None
+
+    def expect(self, cases: int) -> None:
+        """Be told how many cases there are, as the controller is by its workers."""
+        self._cases = cases
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "Line",
     "Style",
     "block",
+    "cost_so_far",
     "count",
     "cut",
     "duration",
@@ -79,6 +80,13 @@ def cut(text: str, most: int = MOST) -> str:
         return words
     head = words[: most - 2]
     return f"{head.rpartition(' ')[0] or head} …"
+
+
+def cost_so_far(usd: float, *, partly: bool) -> str:
+    """Write what a run has cost: ``$0.31``, ``at least $0.31`` where only a part is known."""
+    if partly:
+        return f"at least {money(usd)}" if usd else "cost unknown"
+    return money(usd)
 
 
 def count(n: int, noun: str) -> str:

@@ -209,7 +209,7 @@ def _metric(each: MetricVerdict) -> tuple[str, ...]:
 
 
 def _fallen(found: Comparison) -> list[CaseChange]:
-    return [c for c in found.changes if c.broke or any(g.lost for g in c.gold.values())]
+    return [c for c in found.changes if c.fell]
 
 
 def _moves(changes: Iterable[CaseChange], gated: Set[str]) -> Iterator[tuple[str, ...]]:

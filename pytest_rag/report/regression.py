@@ -130,7 +130,7 @@ def _telling(found: Comparison) -> Sequence[CaseChange]:
     """Return the cases to show without being asked: those that explain a red verdict."""
     if not found.bad:
         return ()
-    fell = [c for c in found.changes if c.broke or any(g.lost for g in c.gold.values())]
+    fell = [c for c in found.changes if c.fell]
     return (fell or found.changes)[:_CASES]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pytest_rag.config import Alerts
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
+    from pytest_rag.types import EvalSet
 
 __all__ = ["REPORTERS", "Reporter", "View", "Wanted", "parse", "parse_all", "write_reports"]
 
@@ -34,6 +35,8 @@ class View:
         results: Of the run, in the order they were made.
         record: Where the run record is, or None.
         alerts: What a day and a month may cost, or None.
+        places: File and line by evalset and case, where they are known; the evalset's own file
+            under the case None. A line is 0 where there is none.
     """
 
     summary: Summary
@@ -41,6 +44,17 @@ class View:
     results: tuple[Result, ...]
     record: str | None = None
     alerts: Alerts | None = None
+    places: Mapping[tuple[str, str | None], tuple[Path, int]] = field(default_factory=dict)
+
+    def knowing(self, evalsets: Iterable[EvalSet]) -> View:
+        """Return it with what the files of evalsets tell: where their cases stand."""
+        places: dict[tuple[str, str | None], tuple[Path, int]] = {}
+        for each in evalsets:
+            places[each.name, None] = each.path, 0
+            for case in each.cases:
+                if case.path is not None:
+                    places[each.name, case.id] = case.path, case.line
+        return replace(self, places=places)
 
 
 class Reporter(Protocol):
@@ -74,6 +88,12 @@ def _csv(view: View) -> str:
     return sheet(view.results)
 
 
+def _github(view: View) -> str:
+    from pytest_rag.report.annotations import workflow_commands
+
+    return workflow_commands(view)
+
+
 def _html(view: View) -> str:
     from pytest_rag.report.dashboard import RunView, dashboard
 
@@ -82,7 +102,13 @@ def _html(view: View) -> str:
     return dashboard([run], alerts=view.alerts)
 
 
-for _name, _reporter in (("md", _markdown), ("html", _html), ("json", _json), ("csv", _csv)):
+for _name, _reporter in (
+    ("md", _markdown),
+    ("html", _html),
+    ("json", _json),
+    ("csv", _csv),
+    ("github", _github),
+):
     REPORTERS.register(_name, _reporter)
 
 

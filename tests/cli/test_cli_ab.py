@@ -127,6 +127,7 @@ def test_two_commits_are_compared_whatever_lies_in_the_tree(shop):
     assert "hr · 2 cases timed" in ran.stdout
     assert "unchanged  1.000 → 1.000" in ran.stdout
     assert "1 round after 0 of warm-up" in ran.stdout
+    assert ran.stderr == ""  # progress is for terminals
     assert "a question" in ran.stdout
 
 

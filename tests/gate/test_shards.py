@@ -233,6 +233,16 @@ def refused(project, *names: str) -> str:
     return done.output
 
 
+def test_the_whole_has_reports(parts):
+    """As a run has, of all cases together."""
+    words = ("merge", "shard1.jsonl", "shard2.jsonl", "-o", "run.jsonl")
+    assert parts.cli(*words, "--report", "json:r.json").exit_code == 0
+    (told,) = json.loads((parts.path / "r.json").read_text())["evalsets"]
+    assert len(told["cases"]) == 4
+    wrong = parts.cli(*words, "--report", "htlm:r.html")
+    assert (wrong.exit_code, "Did you mean 'html'?" in wrong.output) == (2, True)
+
+
 def test_a_missing_shard(parts):
     """It says which."""
     assert "Shard 2/2 is missing" in refused(parts, "shard1.jsonl")

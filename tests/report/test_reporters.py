@@ -97,12 +97,15 @@ def test_a_run_writes_what_was_asked_for(run_rag, pytester, workers):
     """Every form at once, by the controller alone, and each case's figures in pytest's JUnit."""
     done = run_rag(
         FILES, "--rag-report=md:out/r.md", "--rag-report=json:r.json", "--rag-report=csv:r.csv",
-        "--rag-report=html:r.html", "--junitxml=j.xml", *workers, apart=bool(workers),
+        "--rag-report=html:r.html", "--rag-report=github:a.txt", "--junitxml=j.xml", *workers,
+        apart=bool(workers),
     )  # fmt: skip
     done.assert_outcomes(passed=1, failed=1)
     done.stdout.fnmatch_lines(["report: out/r.md", "report: r.json", "report: r.csv"])
     assert "> - `demo`: 1 case failed" in (pytester.path / "out/r.md").read_text()
     assert "<!doctype html>" in (pytester.path / "r.html").read_text()
+    annotation = "::error file=evalsets/demo.rag.yaml,line=4,title=bad failed::contains 'six'"
+    assert (pytester.path / "a.txt").read_text().startswith(annotation)
     told = json.loads((pytester.path / "r.json").read_text())
     jsonschema.validate(told, document_schema())
     assert (told["verdict"], told["evalsets"][0]["outcomes"]["failed"]) == ("red", 1)
