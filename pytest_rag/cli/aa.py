@@ -64,13 +64,14 @@ def aa(
     )
     try:
         _tell(evalsets, _measured(child, runs))
-        ceiling.end()
     except ChildError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(error.status) from None
     except KeyboardInterrupt:
         typer.echo("Interrupted: nothing was stored.", err=True)
         raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        ceiling.end()
 
 
 def run_options(concurrency: int | None, repeat: int | None) -> list[str]:

@@ -92,7 +92,8 @@ def ab(
     except KeyboardInterrupt:
         typer.echo("Interrupted: nothing was decided, and the worktrees are gone.", err=True)
         raise typer.Exit(_INTERRUPTED) from None
-    ceiling.end()
+    finally:
+        ceiling.end()
     found = trial.judge(max_slowdown)
     _tell(trial, found, as_json=as_json)
     raise typer.Exit(int(any(each.bad for each in found)))
