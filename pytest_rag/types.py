@@ -104,8 +104,10 @@ class Case:
         repeat: How often the case is run.
         min_pass: How many of the repeats must pass.
         timeout_s: Seconds after which a run of the case is given up as an error.
+        evidence: Literal quotes by gold id that show where the answer stands.
+        reviewed: False for a proposal that no person has accepted: it is not run.
         path: The file the case stands in.
-        line: 1-based line of the case in that file; 0 where it has none.
+        line: 1-based line of the case in that file, or row of a table; 0 where it has none.
     """
 
     id: str
@@ -120,6 +122,8 @@ class Case:
     repeat: int = 1
     min_pass: int = 1
     timeout_s: float = 60.0
+    evidence: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reviewed: bool = True
     path: Path | None = None
     line: int = 0
 
@@ -147,6 +151,7 @@ class EvalSet:
         name: The ``evalset`` key, or the file's stem.
         path: The YAML file.
         cases: In the order of the file, those of ``cases_from`` after the inline ones.
+        drafts: Cases that nobody has reviewed: they are neither run nor gated.
         pipeline: None where the ``rag_pipeline`` fixture provides it.
         gate: Limits on aggregates.
         alpha: Chance of a false alarm the gate accepts, over all gated metrics together.
@@ -162,6 +167,7 @@ class EvalSet:
     alpha: float = 0.05
     mode: Mode = "live"
     rubrics: frozenset[str] = frozenset()
+    drafts: tuple[Case, ...] = ()
 
 
 # --- what is measured -------------------------------------------------------------------------

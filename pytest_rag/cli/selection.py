@@ -72,15 +72,29 @@ def narrow(
     Raises:
         UsageError: if no evalset has an id or tag, or no case is left.
     """
+    drafts = {case.id for evalset in evalsets for case in evalset.drafts}
+    _reviewed(set(ids) & drafts)
     all_ids = {case.id for evalset in evalsets for case in evalset.cases}
     all_tags = {tag for evalset in evalsets for case in evalset.cases for tag in case.tags}
     _known("id", ids, all_ids)
     _known("tag", tags, all_tags)
     narrowed = [_narrowed(evalset, frozenset(ids), frozenset(tags)) for evalset in evalsets]
     left = [evalset for evalset in narrowed if evalset.cases]
+    if not left and not ids and not tags:
+        _reviewed(drafts)
     if not left:
         raise UsageError("No case has both one of these ids and one of these tags.")
     return left
+
+
+def _reviewed(drafts: Collection[str]) -> None:
+    if drafts:
+        some = ", ".join(map(repr, sorted(drafts)[:3])) + (", …" if len(drafts) > 3 else "")
+        is_are = "is" if len(drafts) == 1 else "are"
+        raise UsageError(
+            f"{some} {is_are} not reviewed, so there is nothing to run. Look at the question, the "
+            "gold and the answer, and write `reviewed: true`."
+        )
 
 
 def _known(kind: str, wanted: Iterable[str], there: set[str]) -> None:
