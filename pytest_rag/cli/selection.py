@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import EvalSet
 
-__all__ = ["load_all", "narrow"]
+__all__ = ["load_all", "narrow", "need_evalset_name"]
 
 
 def load_all(paths: Iterable[Path]) -> list[EvalSet]:
@@ -39,6 +39,16 @@ def load_all(paths: Iterable[Path]) -> list[EvalSet]:
     return loaded
 
 
+def need_evalset_name(path: Path) -> None:
+    """Make sure that a file may be an evalset.
+
+    Raises:
+        UsageError: if its name has another ending.
+    """
+    if not path.name.endswith(SUFFIXES):
+        raise UsageError(f"{path} is no evalset: its name does not end in .rag.yaml.")
+
+
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
         found = list(evalset_files(path))
@@ -47,9 +57,8 @@ def _files(path: Path) -> Iterator[Path]:
         yield from found
     elif not path.exists():
         raise UsageError(f"There is no file or folder {str(path)!r}.")
-    elif not path.name.endswith(SUFFIXES):
-        raise UsageError(f"{path} is no evalset: its name does not end in .rag.yaml.")
     else:
+        need_evalset_name(path)
         yield path
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag import evalset as evalsets
 from pytest_rag.errors import EvalSetError
 from pytest_rag.exchange.model import Collection, ConvertError, Document, Question, file_of
-from pytest_rag.pipelines.parts import document_of, part_of
+from pytest_rag.pipelines.parts import document_of, documents_of, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -199,15 +199,8 @@ def read_evalset(evalset: EvalSet, corpus: Path | None, *, parts: bool) -> Colle
 
 def _documents(evalset: EvalSet, corpus: Path | None) -> Mapping[str, Any] | None:
     """Return LlamaIndex's documents by id; None where no folder is known."""
-    from pytest_rag.pipelines.corpus import read_folder
-
-    glob = None
-    if corpus is None:
-        spec = evalset.pipeline
-        if spec is None or spec.factory is not None:
-            return None
-        corpus, glob = evalset.path.parent / str(spec.params["corpus"]), spec.params.get("glob")
-    return {document.id_: document for document in read_folder(corpus, glob)}
+    found = documents_of(evalset, corpus)
+    return None if found is None else {document.id_: document for document in found}
 
 
 def _document(document: Any) -> Document:

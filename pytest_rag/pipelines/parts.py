@@ -1,16 +1,50 @@
-"""The part of a document that a gold id names: a section, a page, a span, or all of it."""
+"""An evalset's documents, and the part of one that a gold id names: a section, a page, a span."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.pipelines.corpus import PAGE_BREAK
+from pytest_rag.pipelines.corpus import PAGE_BREAK, read_folder
 from pytest_rag.pipelines.markup import outline
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
+    from pathlib import Path
 
-__all__ = ["document_of", "part_of"]
+    from pytest_rag.types import EvalSet
+
+__all__ = ["document_of", "documents_of", "part_of", "read_documents"]
+
+
+def read_documents(path: Path, glob: str | None = None) -> list[Any]:
+    """Return the documents of a folder, or the one that a file is, as LlamaIndex has them.
+
+    Args:
+        path: The folder or file.
+        glob: Pattern below the folder; None for every file.
+
+    Raises:
+        ConfigError: if nothing is there that can be read.
+        PipelineError: if a file cannot be read.
+    """
+    if path.is_file():
+        return read_folder(path.parent, path.name)
+    return read_folder(path, glob)
+
+
+def documents_of(evalset: EvalSet, folder: Path | None) -> list[Any] | None:
+    """Return an evalset's documents: of a folder, or of its local pipeline; None for neither.
+
+    Raises:
+        ConfigError: if nothing is there that can be read.
+        PipelineError: if a file cannot be read.
+    """
+    if folder is not None:
+        return read_documents(folder)
+    spec = evalset.pipeline
+    if spec is None or spec.factory is not None:
+        return None
+    return read_documents(evalset.path.parent / str(spec.params["corpus"]), spec.params.get("glob"))
 
 
 def document_of(gold: str, documents: Collection[str]) -> tuple[str, str] | None:
