@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag import evalset as evalsets
@@ -101,9 +102,7 @@ class Generation:
         work = self._work()
         failed = rejected = 0
         while self.missing(wanted) and self.made.stopped is None:
-            batch = [
-                p for p, _ in zip(work, range(min(at_a_time, self.missing(wanted))), strict=False)
-            ]
+            batch = list(islice(work, min(at_a_time, self.missing(wanted))))
             if not batch:
                 self.made.stopped = "The documents gave no more."
                 return
@@ -187,7 +186,7 @@ def _values(name: str, proposal: Proposal) -> dict[str, Any]:
 
 def _head(source: str) -> str:
     return (
-        f"# Proposed by pytest-rag generate from {' '.join(source.split())}; not run before review.\n"
+        f"# Proposed by pytest-rag generate from {' '.join(source.split())}. Not run yet.\n"
         "# Would somebody ask this? Does the evidence answer it? Is the answer right?\n"
         "# Then write `reviewed: true` below the case, or here once all are good.\n"
         "reviewed: false\n"

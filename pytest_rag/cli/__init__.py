@@ -71,9 +71,24 @@ def _options(
     """Test RAG pipelines like code."""
 
 
-for command in (init, generate, capture, run, compare, gate, merge, aa, ab, report, costs):
-    app.command()(command)
-for command in (convert, export, schema, doctor):
+_COMMANDS: tuple[Any, ...] = (
+    init,
+    generate,
+    capture,
+    run,
+    compare,
+    gate,
+    merge,
+    aa,
+    ab,
+    report,
+    costs,
+    convert,
+    export,
+    schema,
+    doctor,
+)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(baseline.commands)
 app.add_typer(cache)

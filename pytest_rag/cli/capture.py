@@ -16,10 +16,11 @@ if TYPE_CHECKING:
     from pytest_rag.authoring.asking import Seen
     from pytest_rag.types import EvalSet
 
-__all__ = ["capture"]
+__all__ = ["capture", "in_terminal"]
 
 _PLACE = re.compile(r"(\d+)(?:=(\d+))?")
 _SNIPPET = 96
+_LONGEST = 200
 _NONE = "-"
 
 
@@ -69,10 +70,18 @@ def capture(
     golds = given.golds(seen)
     reference = None if golds is None else given.reference(seen)
     values = _values(loaded, query, golds, reference, id, tag or ())
-    for note in _notes(loaded, query, values, seen):
+    notes = _notes(loaded, query, values, seen)
+    for note in notes:
         typer.echo(f"note: {note}")
+    if notes and in_terminal() and not typer.confirm("Keep it?", default=True):
+        raise typer.Exit(1)
     add_case(evalset, values)
     typer.echo(f"wrote {evalset}: case {values['id']}")
+
+
+def in_terminal() -> bool:
+    """Tell whether somebody can be asked."""
+    return sys.stdin.isatty()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,13 +102,11 @@ class _Given:
         from pytest_rag.errors import UsageError
 
         if self.unanswerable and (self.relevant or self.answer is not None or self.accept):
-            raise UsageError(
-                "--unanswerable goes with no --relevant, --answer and --accept-answer."
-            )
+            raise UsageError("--unanswerable goes without --relevant, --answer, --accept-answer.")
         if self.answer is not None and self.accept:
             raise UsageError("--answer and --accept-answer cannot stand together.")
         judged = self.unanswerable or (self.relevant and (self.answer is not None or self.accept))
-        if not sys.stdin.isatty() and (query is None or not judged):
+        if not in_terminal() and (query is None or not judged):
             raise UsageError(
                 "This is no terminal to ask in. Say it all: QUESTION, and --unanswerable, or "
                 "--relevant ID with --accept-answer or --answer TEXT (- for none)."

@@ -24,7 +24,7 @@ def doctor(
     ] = None,
     corpus: Annotated[
         Path | None,
-        typer.Option(metavar="DOCS", help="Their documents; else the local pipeline's."),
+        typer.Option(metavar="DOCS", help="Their documents; else of the local pipeline."),
     ] = None,
 ) -> None:
     """Show what is installed, set and works; of evalsets, which cases are suspicious."""

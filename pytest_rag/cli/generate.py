@@ -68,7 +68,7 @@ def _run(work: Generation, scribe: Scribe, number: int, at_a_time: int) -> bool:
 
     with steps(work.missing(number)) as bar:
 
-        def advance(well: bool) -> None:  # noqa: FBT001 - what a proposal came to
+        def advance(well: bool) -> None:
             if well:
                 bar.end()
             else:

@@ -144,7 +144,7 @@ def case_row(case: Case) -> dict[str, Any]:
 
 
 def _json(value: Any) -> str | None:
-    return json.dumps(value, ensure_ascii=False, sort_keys=True) if value else None
+    return json.dumps(value, ensure_ascii=False) if value else None
 
 
 def result_row(result: Result, header: Mapping[str, Any]) -> dict[str, Any]:

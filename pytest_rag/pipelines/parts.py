@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from glob import escape
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.pipelines.corpus import PAGE_BREAK, read_folder
@@ -28,7 +29,7 @@ def read_documents(path: Path, glob: str | None = None) -> list[Any]:
         PipelineError: if a file cannot be read.
     """
     if path.is_file():
-        return read_folder(path.parent, path.name)
+        return read_folder(path.parent, escape(path.name))
     return read_folder(path, glob)
 
 
