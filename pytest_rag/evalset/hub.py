@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from pytest_rag.errors import message_of
+from pytest_rag.errors import MissingExtraError, message_of
 from pytest_rag.evalset.problems import show
 from pytest_rag.evalset.tables import TableError, batch_rows, split_of
 from pytest_rag.extras import require
@@ -38,37 +38,36 @@ def is_hub_name(text: str) -> bool:
     return _HUB_NAME.fullmatch(text) is not None
 
 
-def library(*, hub: bool = False) -> Any:
-    """Import `datasets`, which tells nobody that it is used and asks no hub unless that is wanted.
+@contextmanager
+def library(*, hub: bool = False) -> Iterator[Any]:
+    """Yield `datasets`, which inside tells nobody that it is used, and asks no hub unless wanted.
+
+    What the pipeline under test makes of it elsewhere is left as it was.
 
     Raises:
         MissingExtraError: if it is not installed.
     """
-    quiet = {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_UPDATE_DOWNLOAD_COUNTS": "0"}
-    with _environment(quiet):
-        datasets: Any = require("datasets", "datasets")
-        constants: Any = require("huggingface_hub.constants", "datasets")
+    datasets: Any = require("datasets", "datasets")
+    constants: Any = require("huggingface_hub.constants", "datasets")
     offline = not hub
-    datasets.config.HF_UPDATE_DOWNLOAD_COUNTS = False
-    datasets.config.HF_HUB_OFFLINE = datasets.config.HF_DATASETS_OFFLINE = offline
-    constants.HF_HUB_OFFLINE = offline
-    constants.HF_HUB_DISABLE_TELEMETRY = True
+    wanted = (
+        (datasets.config, "HF_HUB_OFFLINE", offline),
+        (datasets.config, "HF_UPDATE_DOWNLOAD_COUNTS", False),
+        (constants, "HF_HUB_OFFLINE", offline),
+        (constants, "HF_HUB_DISABLE_TELEMETRY", True),
+    )
+    before = [(module, name, getattr(module, name)) for module, name, _ in wanted]
+    bars = not datasets.are_progress_bars_disabled()
+    for module, name, value in wanted:
+        setattr(module, name, value)
     datasets.disable_progress_bars()
-    return datasets
-
-
-@contextmanager
-def _environment(values: dict[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
     try:
-        yield
+        yield datasets
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        for module, name, value in before:
+            setattr(module, name, value)
+        if bars:
+            datasets.enable_progress_bars()
 
 
 def library_rows(bulk: BulkModel, name: str, needed: Needed, *, local: bool) -> Iterator[Row]:
@@ -85,22 +84,26 @@ def library_rows(bulk: BulkModel, name: str, needed: Needed, *, local: bool) -> 
         MissingExtraError: if `datasets` is not installed.
     """
     reached = not local and _is_reachable()
-    datasets = library(hub=reached)
-    streaming = local or bulk.streaming
     try:
-        found = datasets.load_dataset(
-            name, bulk.config or None, split=bulk.split or None, streaming=streaming
-        )
-        if hasattr(found, "keys"):
-            found = found[split_of(bulk.split, list(found))]
-        names: list[str] | None = None
-        for batch in found.with_format("arrow").iter(_BATCH):
-            names = needed(batch.column_names) if names is None else names
-            yield from batch_rows(batch, names)
-    except TableError:
+        with library(hub=reached) as datasets:
+            yield from _rows(datasets, bulk, name, needed, streaming=local or bulk.streaming)
+    except (TableError, MissingExtraError):
         raise
     except Exception as error:  # a library that raises whatever its many readers raise
         raise TableError(_sentence(error, bulk, local=local, reached=reached)) from error
+
+
+def _rows(
+    datasets: Any, bulk: BulkModel, name: str, needed: Needed, *, streaming: bool
+) -> Iterator[Row]:
+    config, split = bulk.config or None, bulk.split or None
+    found = datasets.load_dataset(name, config, split=split, streaming=streaming)
+    if hasattr(found, "keys"):
+        found = found[split_of(bulk.split, list(found))]
+    names: list[str] | None = None
+    for batch in found.with_format("arrow").iter(_BATCH):
+        names = needed(batch.column_names) if names is None else names
+        yield from batch_rows(batch, names)
 
 
 def _sentence(error: Exception, bulk: BulkModel, *, local: bool, reached: bool) -> str:

@@ -97,7 +97,13 @@ def _lines(rows: Iterable[dict[str, Any]]) -> Iterable[str]:
 
 
 def _save(made: Path, rows: Sequence[dict[str, Any]], columns: dict[str, Any]) -> None:
-    datasets = library()
+    with library() as datasets:
+        _save_as(datasets, made, rows, columns)
+
+
+def _save_as(
+    datasets: Any, made: Path, rows: Sequence[dict[str, Any]], columns: dict[str, Any]
+) -> None:
     features = datasets.Features({name: _feature(datasets, of) for name, of in columns.items()})
     table = {name: [_whole(row[name]) for row in rows] for name in columns}
     found = datasets.Dataset.from_dict(table, features=features)

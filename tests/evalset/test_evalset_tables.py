@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from huggingface_hub import constants
 
 from pytest_rag.errors import EvalSetError
 from pytest_rag.evalset import hub, load
@@ -227,6 +228,23 @@ def test_a_hub_name_without_a_network(said, monkeypatch):
 
 def _no_network(*_args):
     raise OSError("no network")
+
+
+def test_the_library_is_left_as_it_was(cases, tmp_path, monkeypatch):
+    """The hub is out of reach while a folder is read, and not for the pipeline afterwards."""
+    written = _save(tmp_path, "files", ROWS)
+    seen = []
+
+    def watched(*args, **kwargs):
+        seen.append((datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY))
+        return read(*args, **kwargs)
+
+    read = datasets.load_dataset
+    monkeypatch.setattr(datasets, "load_dataset", watched)
+    before = (datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY)
+    assert len(cases(written + "}")) == 2
+    assert seen == [(True, True)]
+    assert before == (datasets.config.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY)
 
 
 def test_memory_is_bounded(cases, tmp_path):
