@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pytest_rag.evalset.model import BulkModel
     from pytest_rag.evalset.problems import Loc
 
-__all__ = ["MAX_LINE", "read_bulk"]
+__all__ = ["MAX_LINE", "made_id", "read_bulk"]
 
 _KEYS = tuple(CaseModel.model_fields)
 _UNREAD = "meta"
@@ -76,6 +76,7 @@ class _Columns:
     fields: Mapping[str, tuple[str, ...]]
     ignored: frozenset[str]
     names: Mapping[str, str]
+    dotted: tuple[str, ...]
     roots: frozenset[str]
     foreign: bool
 
@@ -85,18 +86,24 @@ class _Columns:
         for key, column in bulk.map.items():
             fields[column] = (*fields.get(column, ()), key)
         ignored = frozenset({*bulk.ignore, _UNREAD}) - fields.keys()
-        roots = frozenset(_root(column) for column in fields if "." in column)
-        return cls(fields, ignored, bulk.map, roots, bool(bulk.dataset))
+        dotted = tuple(column for column in fields if "." in column)
+        roots = frozenset(map(_root, dotted))
+        return cls(fields, ignored, bulk.map, dotted, roots, bool(bulk.dataset))
 
     def case(self, row: Row, report: Callable[[str], None]) -> Row:
         """Return ``row`` under our keys; a column without a value is a key that is not given."""
         case: Row = {}
-        for column, keys in self.fields.items():
-            value = row[column] if column in row else _inside(row, column)
+        for column, value in row.items():
+            keys = self.fields.get(column)
+            if keys is None:
+                self._check(column, report)
+            elif value is not None and value != "":
+                for key in keys:
+                    case[key] = value
+        for column in self.dotted:
+            value = None if column in row else _inside(row, column)
             if value is not None and value != "":
-                case.update(dict.fromkeys(keys, value))
-        for column in row:
-            self._check(column, report)
+                case.update(dict.fromkeys(self.fields[column], value))
         return case
 
     def needed(self, there: Sequence[str], report: Callable[[str], None]) -> list[str]:
@@ -129,12 +136,12 @@ def _root(column: str) -> str:
 def _inside(row: Row, column: str) -> Any:
     """Return the value of ``column.field``, of each object where the column is a list of them."""
     value: Any = row
-    for part in column.split(".") if "." in column else ():
+    for part in column.split("."):
         if isinstance(value, list):
             value = [each.get(part) for each in value if isinstance(each, dict)]
         else:
             value = value.get(part) if isinstance(value, dict) else None
-    return None if value is row else value
+    return value
 
 
 # --- where rows come from ---------------------------------------------------------------------
@@ -244,9 +251,10 @@ def _read(table: _Table, bulk: BulkModel, builder: Builder, problems: Problems) 
         source = Source(problems, line=number, owner="a row", columns=columns.names, is_row=by_row)
         raw = columns.case(row, _unheard if table.typed else source.report)
         case = {key: table.value(key, value) for key, value in raw.items()}
-        case = {key: value for key, value in case.items() if value is not None}
+        if by_row:
+            case = {key: value for key, value in case.items() if value is not None}
         if bulk.dataset and "id" not in raw and "id" not in bulk.map and "id" not in row:
-            case["id"] = _made_id(case, made)
+            case["id"] = made_id(case.get("query"), made)
         builder.add(case, source)
         if problems.full:
             problems.add("Too much is wrong to read on.", number + 1)
@@ -259,13 +267,18 @@ def _unheard(_message: str) -> None:
     """Say nothing of a row whose columns were looked at before."""
 
 
-def _made_id(case: Row, made: set[str]) -> str:
-    """Return an id for a row without: of its question, so that it stays when rows move."""
-    digest = hashlib.sha256(str(case.get("query")).encode("utf-8", "replace")).hexdigest()
+def made_id(query: object, taken: set[str]) -> str:
+    """Return an id for a question without one: of its words, so that it stays when rows move.
+
+    Args:
+        query: The question.
+        taken: Ids that were made so far; the new one is added.
+    """
+    digest = hashlib.sha256(str(query).encode("utf-8", "replace")).hexdigest()
     name = first = f"q-{digest[:_HASH]}"
-    count = 1
-    while name in made:
-        count += 1
-        name = f"{first}-{count}"
-    made.add(name)
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{first}-{number}"
+    taken.add(name)
     return name

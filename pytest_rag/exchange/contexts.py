@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag.exchange.model import Collection, ConvertError, Document, Question, hashed, made_id
+from pytest_rag.evalset.bulk import made_id
+from pytest_rag.exchange.model import Collection, ConvertError, Document, Question, hashed
 from pytest_rag.exchange.rows import rows, texts
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-__all__ = ["Collection", "ConvertError", "Document", "Question", "file_of", "hashed", "made_id"]
+__all__ = ["Collection", "ConvertError", "Document", "Question", "file_of", "hashed"]
 
 _UNSAFE = re.compile(r"[^\w.-]+", re.ASCII)
 _RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
@@ -87,17 +87,6 @@ class Collection:
 def hashed(text: str) -> str:
     """Return eight characters that tell a text from others."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH]
-
-
-def made_id(query: str, taken: set[str]) -> str:
-    """Return an id for a question without one: of its words, so that it stays when rows move."""
-    name = first = f"q-{hashed(query)}"
-    number = 1
-    while name in taken:
-        number += 1
-        name = f"{first}-{number}"
-    taken.add(name)
-    return name
 
 
 def file_of(document: str) -> str:
