@@ -152,6 +152,7 @@ class EvalSet:
         path: The YAML file.
         cases: In the order of the file, those of ``cases_from`` after the inline ones.
         drafts: Cases that nobody has reviewed: they are neither run nor gated.
+        filters: Metadata filters of its defaults, which every case has already.
         pipeline: None where the ``rag_pipeline`` fixture provides it.
         gate: Limits on aggregates.
         alpha: Chance of a false alarm the gate accepts, over all gated metrics together.
@@ -168,6 +169,7 @@ class EvalSet:
     mode: Mode = "live"
     rubrics: frozenset[str] = frozenset()
     drafts: tuple[Case, ...] = ()
+    filters: Mapping[str, Any] = field(default_factory=dict)
 
 
 # --- what is measured -------------------------------------------------------------------------

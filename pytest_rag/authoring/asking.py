@@ -53,7 +53,7 @@ def ask_once(evalset: EvalSet, query: str, config: Config) -> Seen:
     loop, books = LoopThread(), Books(config, evalset.name)
     try:
         pipeline = build_pipeline(evalset.pipeline, evalset, config, loop, deck)
-        asked = ask(pipeline, query, {}, Attempt(case="capture", timeout_s=_TIMEOUT_S))
+        asked = ask(pipeline, query, evalset.filters, Attempt(case="capture", timeout_s=_TIMEOUT_S))
         seen = read(loop.submit(asked).result(timeout=_TIMEOUT_S), config)
         books.add(seen.calls)
     except TimeoutError as error:

@@ -60,10 +60,10 @@ def _forth(
     source: Path, out: Path, named: str | None, split: str, others: tuple[Path | None, Path | None]
 ) -> None:
     from pytest_rag.exchange.evalsets import write_evalset
-    from pytest_rag.exchange.layouts import layout_named, layout_of
+    from pytest_rag.exchange.layouts import layout_of
     from pytest_rag.report.layout import count
 
-    layout = layout_of(source) if named is None else layout_named(named)
+    layout = layout_of(source, named)
     found = layout.read(source, split, *others)
     made = write_evalset(found, out)
     beside = "" if found.documents is None else ", with its documents beside it"

@@ -148,6 +148,7 @@ def _evalset(root: Node, problems: Problems) -> EvalSet | None:
         alpha=alpha,
         mode=model.mode,
         rubrics=frozenset(rubrics),
+        filters=model.defaults.filters,
     )
 
 

@@ -92,14 +92,16 @@ def layout_named(name: str) -> Layout:
     return LAYOUTS[name]
 
 
-def layout_of(path: Path) -> Layout:
-    """Return the layout that a file or folder has.
+def layout_of(path: Path, name: str | None = None) -> Layout:
+    """Return the layout that a file or folder has, or is said to have.
 
     Raises:
         ConvertError: if it is not there, or has none that is known.
     """
     if not path.exists():
         raise ConvertError(f"There is no file or folder {str(path)!r}.")
+    if name is not None:
+        return layout_named(name)
     for layout in _ALL:
         if layout.looks_so(path):
             return layout

@@ -69,6 +69,15 @@ def test_everything_said_at_once(project):
     assert (case.relevant, case.tags) == ({"pay.md": 1}, ("pay",))
 
 
+def test_filters_of_the_defaults_hold(project):
+    """The pipeline is asked as it will be when the case is run."""
+    Path("docs/old.md").write_text("---\nstatus: old\n---\nSalaries were paid on day ten.\n")
+    path = Path("a.rag.yaml")
+    path.write_text(FILE + "defaults: {filters: {status: old}}\n")
+    _, told = project("When are salaries paid?", "--relevant", "1", "--accept-answer")
+    assert load(path).cases[1].relevant == {"old.md": 1}, told
+
+
 def test_a_question_without_an_answer(project):
     """A refusal is right: no gold, no reference."""
     assert project("Who is the mayor of Kotka?", "--unanswerable")[0] == 0

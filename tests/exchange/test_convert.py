@@ -256,6 +256,7 @@ def test_gold_that_is_a_section_becomes_a_context(convert, tmp_path):
     ("files", "args", "message"),
     [
         ({}, ("nope", "-o", "x.rag.yaml"), "There is no file or folder 'nope'."),
+        ({}, ("nope", "--from", "squad", "-o", "x.rag.yaml"), "no file or folder 'nope'."),
         ({"a.txt": "hello"}, ("a.txt", "-o", "x.rag.yaml"), "a.txt has none of the layouts beir"),
         ({"a.txt": "1 0 d 1"}, ("a.txt", "-o", "x.rag.yaml"), "the file that does: --queries FILE"),
         (
