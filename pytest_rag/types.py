@@ -368,33 +368,26 @@ class CheckResult:
 
 
 class Metric(Protocol):
-    """Computes one score of a run; a value whose ``name`` round-trips through the registry.
-
-    Attributes:
-        name: As people write it: ``nDCG@10``, ``token_f1``.
-        version: Raised whenever the definition changes.
-        needs: What a case must carry: of ``relevant``, ``answers``, ``argument``.
-        higher_is_better: False for the few where less is better.
-    """
+    """Computes one score of a run; a value whose ``name`` round-trips through the registry."""
 
     @property
     def name(self) -> str:
-        """As people write it."""
+        """As people write it: ``nDCG@10``, ``token_f1``."""
         ...
 
     @property
     def version(self) -> str:
-        """Of the definition."""
+        """Of the definition; raised whenever that changes."""
         ...
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a case must carry."""
+        """What a case must carry: of ``relevant``, ``answers``, ``argument``."""
         ...
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether more is better."""
+        """Whether more is better; False for the few where less is."""
         ...
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:
