@@ -104,8 +104,10 @@ class Case:
         repeat: How often the case is run.
         min_pass: How many of the repeats must pass.
         timeout_s: Seconds after which a run of the case is given up as an error.
+        evidence: Literal quotes by gold id that show where the answer stands.
+        reviewed: False for a proposal that no person has accepted: it is not run.
         path: The file the case stands in.
-        line: 1-based line of the case in that file; 0 where it has none.
+        line: 1-based line of the case in that file, or row of a table; 0 where it has none.
     """
 
     id: str
@@ -120,6 +122,8 @@ class Case:
     repeat: int = 1
     min_pass: int = 1
     timeout_s: float = 60.0
+    evidence: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reviewed: bool = True
     path: Path | None = None
     line: int = 0
 
@@ -147,6 +151,8 @@ class EvalSet:
         name: The ``evalset`` key, or the file's stem.
         path: The YAML file.
         cases: In the order of the file, those of ``cases_from`` after the inline ones.
+        drafts: Cases that nobody has reviewed: they are neither run nor gated.
+        filters: Metadata filters of its defaults, which every case has already.
         pipeline: None where the ``rag_pipeline`` fixture provides it.
         gate: Limits on aggregates.
         alpha: Chance of a false alarm the gate accepts, over all gated metrics together.
@@ -162,6 +168,8 @@ class EvalSet:
     alpha: float = 0.05
     mode: Mode = "live"
     rubrics: frozenset[str] = frozenset()
+    drafts: tuple[Case, ...] = ()
+    filters: Mapping[str, Any] = field(default_factory=dict)
 
 
 # --- what is measured -------------------------------------------------------------------------
@@ -360,33 +368,26 @@ class CheckResult:
 
 
 class Metric(Protocol):
-    """Computes one score of a run; a value whose ``name`` round-trips through the registry.
-
-    Attributes:
-        name: As people write it: ``nDCG@10``, ``token_f1``.
-        version: Raised whenever the definition changes.
-        needs: What a case must carry: of ``relevant``, ``answers``, ``argument``.
-        higher_is_better: False for the few where less is better.
-    """
+    """Computes one score of a run; a value whose ``name`` round-trips through the registry."""
 
     @property
     def name(self) -> str:
-        """As people write it."""
+        """As people write it: ``nDCG@10``, ``token_f1``."""
         ...
 
     @property
     def version(self) -> str:
-        """Of the definition."""
+        """Of the definition; raised whenever that changes."""
         ...
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a case must carry."""
+        """What a case must carry: of ``relevant``, ``answers``, ``argument``."""
         ...
 
     @property
     def higher_is_better(self) -> bool:
-        """Whether more is better."""
+        """Whether more is better; False for the few where less is."""
         ...
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:

@@ -35,7 +35,7 @@ LAYERS = (
     {"observe"},
     {"judge", "judging", "writing", "gate", "merging"},
     {"evaluation", "runner", "baseline", "resume"},
-    {"changes", "noise", "ratios", "rejudge"},
+    {"changes", "noise", "ratios", "rejudge", "exchange", "authoring"},
     {"pairing"},
     {"compare"},
     {"verdict", "sides"},

@@ -17,10 +17,14 @@ from pytest_rag.cli import baseline
 from pytest_rag.cli.aa import aa
 from pytest_rag.cli.ab import ab
 from pytest_rag.cli.cache import cache
+from pytest_rag.cli.capture import capture
 from pytest_rag.cli.compare import compare
+from pytest_rag.cli.convert import convert
 from pytest_rag.cli.costs import costs
 from pytest_rag.cli.doctor import doctor
+from pytest_rag.cli.export import export
 from pytest_rag.cli.gate import gate
+from pytest_rag.cli.generate import generate
 from pytest_rag.cli.init import init
 from pytest_rag.cli.merge import merge
 from pytest_rag.cli.report import report
@@ -67,7 +71,24 @@ def _options(
     """Test RAG pipelines like code."""
 
 
-for command in (init, run, compare, gate, merge, aa, ab, report, costs, schema, doctor):
+_COMMANDS: tuple[Any, ...] = (
+    init,
+    generate,
+    capture,
+    run,
+    compare,
+    gate,
+    merge,
+    aa,
+    ab,
+    report,
+    costs,
+    convert,
+    export,
+    schema,
+    doctor,
+)
+for command in _COMMANDS:
     app.command()(command)
 app.add_typer(baseline.commands)
 app.add_typer(cache)

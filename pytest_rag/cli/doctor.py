@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -17,18 +17,37 @@ __all__ = ["doctor"]
 _STYLES = {"ok": "good", "broken": "bad", "missing": "dim", "note": "", "not set": "dim"}
 
 
-def doctor() -> None:
-    """Show what is installed, which models load, which keys are set, and whether it all fits."""
+def doctor(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[PATH…]", help="Evalsets whose cases are looked through instead."),
+    ] = None,
+    corpus: Annotated[
+        Path | None,
+        typer.Option(metavar="DOCS", help="Their documents; else of the local pipeline."),
+    ] = None,
+) -> None:
+    """Show what is installed, set and works; of evalsets, which cases are suspicious."""
     from pytest_rag.cli.terminal import say
 
     broken = False
-    for title, section in _sections(Path.cwd()):
+    for title, section in _sections(Path.cwd()) if not paths else _looked_through(paths, corpus):
         findings = list(section)
         say([("", ""), (title, "bold"), *_table(findings)])
         broken |= any(finding.state == "broken" for finding in findings)
     say([("", ""), ("Something is broken." if broken else "All is well.", "bold")])
     if broken:
         raise typer.Exit(1)
+
+
+def _looked_through(
+    paths: Sequence[Path], corpus: Path | None
+) -> Iterator[tuple[str, Iterable[Finding]]]:
+    from pytest_rag.cli.casefindings import cases
+    from pytest_rag.cli.selection import load_all
+
+    for evalset in load_all(paths):
+        yield evalset.name, cases(evalset, corpus)
 
 
 def _sections(start: Path) -> Iterator[tuple[str, Iterable[Finding]]]:

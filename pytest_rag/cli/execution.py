@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag import records
+from pytest_rag.cli.verdict import unreviewed
 from pytest_rag.costs.running import RunLedger, stopped, told_buildings, told_ceiling
 from pytest_rag.evaluation import (
     build_pipeline,
@@ -170,7 +171,8 @@ class Execution:
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
         finally:
             self._runner.close()
-            notes = (*self._deck.notes(), *told_of_resumed(self._resumed, self.results))
+            drafts = unreviewed(self._declared.values())
+            notes = (*drafts, *self._deck.notes(), *told_of_resumed(self._resumed, self.results))
             self.said = [*self._saved(ended=ended), *notes]
             self._deck.close()
 

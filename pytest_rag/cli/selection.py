@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import EvalSet
 
-__all__ = ["load_all", "narrow"]
+__all__ = ["load_all", "narrow", "need_evalset_name"]
 
 
 def load_all(paths: Iterable[Path]) -> list[EvalSet]:
@@ -39,6 +39,16 @@ def load_all(paths: Iterable[Path]) -> list[EvalSet]:
     return loaded
 
 
+def need_evalset_name(path: Path) -> None:
+    """Make sure that a file may be an evalset.
+
+    Raises:
+        UsageError: if its name has another ending.
+    """
+    if not path.name.endswith(SUFFIXES):
+        raise UsageError(f"{path} is no evalset: its name does not end in .rag.yaml.")
+
+
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
         found = list(evalset_files(path))
@@ -47,9 +57,8 @@ def _files(path: Path) -> Iterator[Path]:
         yield from found
     elif not path.exists():
         raise UsageError(f"There is no file or folder {str(path)!r}.")
-    elif not path.name.endswith(SUFFIXES):
-        raise UsageError(f"{path} is no evalset: its name does not end in .rag.yaml.")
     else:
+        need_evalset_name(path)
         yield path
 
 
@@ -72,15 +81,29 @@ def narrow(
     Raises:
         UsageError: if no evalset has an id or tag, or no case is left.
     """
+    drafts = {case.id for evalset in evalsets for case in evalset.drafts}
+    _reviewed(set(ids) & drafts)
     all_ids = {case.id for evalset in evalsets for case in evalset.cases}
     all_tags = {tag for evalset in evalsets for case in evalset.cases for tag in case.tags}
     _known("id", ids, all_ids)
     _known("tag", tags, all_tags)
     narrowed = [_narrowed(evalset, frozenset(ids), frozenset(tags)) for evalset in evalsets]
     left = [evalset for evalset in narrowed if evalset.cases]
+    if not left and not ids and not tags:
+        _reviewed(drafts)
     if not left:
         raise UsageError("No case has both one of these ids and one of these tags.")
     return left
+
+
+def _reviewed(drafts: Collection[str]) -> None:
+    if drafts:
+        some = ", ".join(map(repr, sorted(drafts)[:3])) + (", …" if len(drafts) > 3 else "")
+        is_are = "is" if len(drafts) == 1 else "are"
+        raise UsageError(
+            f"{some} {is_are} not reviewed, so there is nothing to run. Look at the question, the "
+            "gold and the answer, and write `reviewed: true`."
+        )
 
 
 def _known(kind: str, wanted: Iterable[str], there: set[str]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.report.failure import case_failure
+from pytest_rag.report.layout import count
 from pytest_rag.report.summary import summarise
 from pytest_rag.verdict import hold_all
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_rag.types import EvalSet
     from pytest_rag.verdict import Held, Update
 
-__all__ = ["Judging", "command_again", "exit_status", "failures", "summary_of"]
+__all__ = ["Judging", "command_again", "exit_status", "failures", "summary_of", "unreviewed"]
 
 _MOST_NAMED = 5
 
@@ -102,6 +103,14 @@ def failures(results: Sequence[Result], evalsets: Iterable[EvalSet], width: int)
             known = bool(errors) and errors <= told
             yield "\n".join(case_failure(of, case, told=known, width=width))
             told |= errors
+
+
+def unreviewed(evalsets: Iterable[EvalSet]) -> Iterator[str]:
+    """Yield a sentence for every evalset that holds cases nobody has reviewed."""
+    for evalset in evalsets:
+        if evalset.drafts:
+            which = count(len(evalset.drafts), "case")
+            yield f"not reviewed: {which} of {evalset.name}, not run"
 
 
 def command_again(paths: Iterable[Path], summary: Summary) -> str:

@@ -117,6 +117,7 @@ class Config:
         timezone: Name of the zone in which days and months begin; None for this machine's.
         alerts: When somebody is told of costs, and how.
         judge: The models that judge answers.
+        generate: The language model that proposes cases, as ``judge.model``; None for the judge's.
     """
 
     root: Path = field(default_factory=Path.cwd)
@@ -133,6 +134,12 @@ class Config:
     timezone: str | None = None
     alerts: Alerts = field(default_factory=Alerts)
     judge: JudgeSettings = field(default_factory=JudgeSettings)
+    generate: str | OpenAICompatible | None = None
+
+    @property
+    def writer(self) -> JudgeSettings:
+        """The models that propose cases: the judge's, but for the language model if one is set."""
+        return self.judge if self.generate is None else replace(self.judge, model=self.generate)
 
     @property
     def ledger_path(self) -> Path | None:

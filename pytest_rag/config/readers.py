@@ -150,6 +150,16 @@ def _judge(key: str, value: object) -> JudgeSettings:
     return JudgeSettings(**{n: readers[n](f"{key}.{n}", given) for n, given in value.items()})
 
 
+def _generate(key: str, value: object) -> str | OpenAICompatible:
+    if not isinstance(value, dict) or "model" not in value:
+        raise _wrong(key, _keyless(value), 'a table with model = "package.module:factory"')
+    for name in value:
+        if name != "model":
+            where = f"Unknown key {name!r} in [tool.pytest-rag.{key}]."
+            raise ConfigError(f"{where}{did_you_mean(name, ('model',))}")
+    return _model(f"{key}.model", value["model"])
+
+
 def _embeddings(key: str, value: object) -> str | OpenAICompatible:
     return "local" if value == "local" else _model(key, value)
 
@@ -213,6 +223,7 @@ READERS: dict[str, Callable[[str, Any], Any]] = {
     "timezone": _timezone,
     "alerts": _alerts,
     "judge": _judge,
+    "generate": _generate,
     "limits": _limits,
     "retries": functools.partial(_positive_int, least=0),
     "max_output_tokens": _positive_int,

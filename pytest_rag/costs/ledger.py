@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CaseCosts", "Ledger", "billable", "ledger_of"]
 
-Source = Literal["run", "production"]
+Source = Literal["run", "production", "authoring"]
 
 _INSERT = f"INSERT INTO calls VALUES ({', '.join('?' * 19)})"  # noqa: S608 - question marks
 _COUNTS = (
@@ -123,20 +123,26 @@ class Ledger:
         return self._put(run, paid, _forget, started if isinstance(started, str) else None)
 
     def add_calls(
-        self, run: str, name: str, number: int, calls: Iterable[Mapping[str, Any]]
+        self,
+        run: str,
+        name: str,
+        number: int,
+        calls: Iterable[Mapping[str, Any]],
+        source: Source = "production",
     ) -> int:
-        """Write the calls of one query in production.
+        """Write the calls of one query that belongs to no run.
 
         Args:
             run: The process's own name.
             name: What is asked there.
             number: Of the query.
             calls: As a record has them.
+            source: Who asked.
 
         Raises:
             LedgerError: if the file cannot be written.
         """
-        rows = _rows("production", run, (name, "", number), calls, None)
+        rows = _rows(source, run, (name, "", number), calls, None)
         if rows:
             with self.transaction() as connection:
                 connection.executemany(_INSERT, rows)

@@ -130,7 +130,7 @@ def _evalset(root: Node, problems: Problems) -> EvalSet | None:
         source.report(f"{show(key)} has no value. Write one, or take the key away.", (key,))
         del raw[key]
     model: FileModel = validated(FileModel, raw, source)
-    builder = Builder(read_defaults(model.defaults, source))
+    builder = Builder(read_defaults(model.defaults, source, reviewed=model.reviewed))
     _inline(root, builder, problems)
     _bulk(model, builder, source)
     if not builder.cases and not problems.found:
@@ -141,12 +141,14 @@ def _evalset(root: Node, problems: Problems) -> EvalSet | None:
     return EvalSet(
         name=model.evalset or problems.path.stem.removesuffix(".rag"),
         path=problems.path,
-        cases=tuple(builder.cases),
+        cases=tuple(case for case in builder.cases if case.reviewed),
+        drafts=tuple(case for case in builder.cases if not case.reviewed),
         pipeline=_pipeline(model.pipeline, root, source),
         gate=gate,
         alpha=alpha,
         mode=model.mode,
         rubrics=frozenset(rubrics),
+        filters=model.defaults.filters,
     )
 
 

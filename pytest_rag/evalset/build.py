@@ -32,9 +32,10 @@ class Defaults:
     timeout_s: float = 60.0
     tags: tuple[str, ...] = ()
     filters: Mapping[str, Any] = field(default_factory=dict)
+    reviewed: bool = True
 
 
-def read_defaults(model: DefaultsModel, source: Source) -> Defaults:
+def read_defaults(model: DefaultsModel, source: Source, *, reviewed: bool = True) -> Defaults:
     """Return the defaults of a file; problems of their checks are reported."""
     checks = read_checks(model.checks, source, ("defaults", "checks"))
     for name, limit in checks.items():
@@ -50,6 +51,7 @@ def read_defaults(model: DefaultsModel, source: Source) -> Defaults:
         timeout_s=model.timeout_s,
         tags=tuple(model.tags),
         filters=model.filters,
+        reviewed=reviewed,
     )
 
 
@@ -63,7 +65,7 @@ class Builder:
     def __init__(self, defaults: Defaults) -> None:
         self.cases: list[Case] = []
         self._defaults = defaults
-        self._seen: dict[str, tuple[Path, int]] = {}
+        self._seen: dict[str, tuple[Path, str]] = {}
 
     def add(self, raw: Mapping[str, Any], source: Source) -> None:
         """Build one case; whatever is wrong with it is reported."""
@@ -97,6 +99,11 @@ class Builder:
             repeat=repeat,
             min_pass=own or min(defaults.min_pass or repeat, repeat),
             timeout_s=model.timeout_s if "timeout_s" in given else defaults.timeout_s,
+            evidence={
+                gold: (said,) if isinstance(said, str) else tuple(said)
+                for gold, said in model.evidence.items()
+            },
+            reviewed=model.reviewed if "reviewed" in given else defaults.reviewed,
             path=source.problems.path,
             line=source.node.line if source.node else source.line,
         )
@@ -109,13 +116,15 @@ class Builder:
         return checks if refusal else (*checks, _REFUSAL)
 
     def _unique(self, name: str, source: Source) -> None:
-        here = (source.problems.path, source.node.line if source.node else source.line)
+        here = (source.problems.path, source.place)
         if name not in self._seen:
             self._seen[name] = here
-        else:
-            path, line = self._seen[name]
-            where = f"line {line}" if path == here[0] else f"{path}:{line}"
-            source.report(f"Id {show(name)} is taken by the case in {where}.", ("id",))
+            return
+        path, place = self._seen[name]
+        number = place.rpartition(" ")[2]
+        elsewhere = f"{path}:{number}" if place.startswith("line") else f"{place} of {path}"
+        where = place if path == here[0] else elsewhere
+        source.report(f"Id {show(name)} is taken by the case in {where}.", ("id",))
 
 
 def _relevant(model: CaseModel, source: Source) -> Mapping[str, int]:

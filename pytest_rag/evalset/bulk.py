@@ -1,44 +1,39 @@
-"""``cases_from``: cases streamed from JSONL and CSV files, one bounded line at a time."""
+"""``cases_from``: cases streamed from files and datasets, a bounded piece at a time."""
 
 from __future__ import annotations
 
-import csv
-import json
+import hashlib
 import stat
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.errors import MissingExtraError
+from pytest_rag.evalset import lines, tables
+from pytest_rag.evalset.lines import MAX_LINE
 from pytest_rag.evalset.model import CaseModel
-from pytest_rag.evalset.problems import Problems, Source, first_twice, show
-from pytest_rag.registry import did_you_mean
+from pytest_rag.evalset.problems import Problems, Source, show
+from pytest_rag.registry import did_you_mean, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import BinaryIO
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from pytest_rag.evalset.build import Builder
+    from pytest_rag.evalset.lines import Row
     from pytest_rag.evalset.model import BulkModel
+    from pytest_rag.evalset.problems import Loc
 
-__all__ = ["MAX_LINE", "read_bulk"]
-
-MAX_LINE = 1 << 20
+__all__ = ["MAX_LINE", "made_id", "read_bulk"]
 
 _KEYS = tuple(CaseModel.model_fields)
-_TEXTS = frozenset({"id", "query", "answer"})
-_LISTS = frozenset({"relevant", "forbidden", "tags"})
 _UNREAD = "meta"
-
-Row = dict[str, Any]
-
-
-class _RowError(Exception):
-    """One sentence about a line."""
+_HASH = 8
 
 
-def read_bulk(
-    bulk: BulkModel, builder: Builder, source: Source, loc: tuple[int | str, ...]
-) -> None:
-    """Add the cases of one file to ``builder``; problems carry that file's own lines.
+def read_bulk(bulk: BulkModel, builder: Builder, source: Source, loc: Loc) -> None:
+    """Add the cases of one file or dataset to ``builder``; problems carry its lines or rows.
 
     Args:
         bulk: The keys below ``cases_from``.
@@ -47,29 +42,31 @@ def read_bulk(
         loc: Where ``bulk`` stands in it.
     """
     _known_fields(bulk, source, (*loc, "map"))
-    path = source.problems.path.parent / bulk.path
-    form = _FORMS.get(path.suffix.lower())
-    if form is None:
-        kind = show(path.suffix or bulk.path)
-        source.report(f"{kind} is not supported yet. Use JSONL or CSV.", (*loc, "path"))
-        return
+    key = "dataset" if bulk.dataset else "path"
+    path = source.problems.path.parent / (bulk.dataset or bulk.path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its other end
-            source.report(f"{show(bulk.path)} is not a regular file.", (*loc, "path"))
-            return
-        with path.open("rb") as file:
-            _read(file, form, _Columns.of(bulk), builder, source.problems.of(path))
+        found = _table_of(bulk, path)
+        if isinstance(found, str):
+            source.report(found, (*loc, key))
+        else:
+            _read(found, bulk, builder, source.problems.of(found.path))
     except OSError as error:
         why = error.strerror or str(error)
-        source.report(f"Cannot read {show(str(path))}: {why}.", (*loc, "path"))
+        source.report(f"Cannot read {show(str(path))}: {why}.", (*loc, key))
+    except (tables.TableError, MissingExtraError) as error:
+        said = str(error)
+        source.report(said if said.endswith((".", "?")) else f"{said}.", (*loc, key))
 
 
-def _known_fields(bulk: BulkModel, source: Source, loc: tuple[int | str, ...]) -> None:
+def _known_fields(bulk: BulkModel, source: Source, loc: Loc) -> None:
     for key in bulk.map:
         if key not in _KEYS:
             message = f"Unknown key {show(key)} in 'map'.{did_you_mean(key, _KEYS)}"
             hint = " It maps our key to the file's column: {query: question}."
             source.report(message + hint, (*loc, key), key=True)
+
+
+# --- which columns ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +76,52 @@ class _Columns:
     fields: Mapping[str, tuple[str, ...]]
     ignored: frozenset[str]
     names: Mapping[str, str]
+    dotted: tuple[str, ...]
+    roots: frozenset[str]
+    foreign: bool
 
     @classmethod
     def of(cls, bulk: BulkModel) -> _Columns:
         fields = {key: (key,) for key in _KEYS if key not in bulk.map}
         for key, column in bulk.map.items():
             fields[column] = (*fields.get(column, ()), key)
-        return cls(fields, frozenset({*bulk.ignore, _UNREAD}) - fields.keys(), bulk.map)
+        ignored = frozenset({*bulk.ignore, _UNREAD}) - fields.keys()
+        dotted = tuple(column for column in fields if "." in column)
+        roots = frozenset(map(_root, dotted))
+        return cls(fields, ignored, bulk.map, dotted, roots, bool(bulk.dataset))
 
     def case(self, row: Row, report: Callable[[str], None]) -> Row:
         """Return ``row`` under our keys; a column without a value is a key that is not given."""
         case: Row = {}
         for column, value in row.items():
-            for key in self.fields.get(column, ()):
-                if value is not None and value != "":
+            keys = self.fields.get(column)
+            if keys is None:
+                self._check(column, report)
+            elif value is not None and value != "":
+                for key in keys:
                     case[key] = value
-            if column not in self.fields and column not in self.ignored:
-                report(self._unknown(column))
+        for column in self.dotted:
+            value = None if column in row else _inside(row, column)
+            if value is not None and value != "":
+                case.update(dict.fromkeys(self.fields[column], value))
         return case
+
+    def needed(self, there: Sequence[str], report: Callable[[str], None]) -> list[str]:
+        """Return the columns of a table that are read; one that nobody expects is reported."""
+        for column in there:
+            self._check(column, report)
+        lacking = [c for c in self.names.values() if c not in there and _root(c) not in there]
+        for column in lacking:
+            hint = did_you_mean(column, there) or f" It has {', '.join(map(repr, there))}."
+            report(f"There is no column {show(column)}, which 'map' names.{hint}")
+        return [column for column in there if column in self.fields or column in self.roots]
+
+    def _check(self, column: str, report: Callable[[str], None]) -> None:
+        """Report an unknown column; in a dataset of others only one that looks like ours."""
+        if column in self.fields or column in self.ignored or column in self.roots:
+            return
+        if not self.foreign or nearest(column, _KEYS) is not None:
+            report(self._unknown(column))
 
     def _unknown(self, column: str) -> str:
         hint = did_you_mean(column, self.fields)
@@ -104,177 +129,156 @@ class _Columns:
         return f"Unknown column {show(column)}.{hint} {ways}"
 
 
-def _read(
-    file: BinaryIO,
-    form: _Form,
-    columns: _Columns,
-    builder: Builder,
-    problems: Problems,
-) -> None:
-    empty = True
-    for line, row in form.rows(file, problems):
-        empty = False
-        source = Source(problems, line=line, owner="a row", columns=columns.names)
-        raw = columns.case(row, source.report)
-        builder.add({key: form.value(key, value) for key, value in raw.items()}, source)
-        if problems.full:
-            problems.add("Too much is wrong to read on.", line + 1)
-            return
-    if empty and not problems.found:
-        problems.add("The file holds no case.", 1)
+def _root(column: str) -> str:
+    return column.partition(".")[0]
 
 
-# --- lines ------------------------------------------------------------------------------------
-
-
-def _lines(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, str]]:
-    """Yield number and text of every line that is UTF-8; stops at one that is too long."""
-    number = 0
-    while data := file.readline(MAX_LINE + 1):
-        number += 1
-        if len(data) > MAX_LINE:
-            problems.add(f"The line is longer than {MAX_LINE:,} bytes.", number)
-            return
-        try:
-            yield number, data.decode("utf-8-sig" if number == 1 else "utf-8")
-        except UnicodeDecodeError as error:
-            bad = show(data[error.start : error.start + 1])
-            column = len(data[: error.start].decode("utf-8", "replace")) + 1
-            problems.add(f"Byte {bad} is not UTF-8. Save the file as UTF-8.", number, column)
-            if problems.full:
-                return
-
-
-# --- JSONL ------------------------------------------------------------------------------------
-
-
-def _jsonl(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, Row]]:
-    for number, line in _lines(file, problems):
-        if line.strip():
-            try:
-                yield number, _object(line)
-            except json.JSONDecodeError as error:
-                problems.add(f"This is not valid JSON: {error.msg}.", number, error.colno)
-            except _RowError as error:
-                problems.add(str(error), number)
-        if problems.full:
-            return
-
-
-def _object(line: str) -> Row:
-    try:
-        row = _DECODER.decode(line)
-    except RecursionError:
-        raise _RowError("The line is nested too deeply.") from None
-    except json.JSONDecodeError:
-        raise
-    except ValueError:
-        raise _RowError("The line holds a number that is too large.") from None
-    if not isinstance(row, dict):
-        raise _RowError(f"A line must be an object, not {show(row)}.")
-    return row
-
-
-def _no_duplicates(pairs: list[tuple[str, Any]]) -> Row:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        twice = first_twice(name for name, _ in pairs)
-        raise _RowError(f"Key {show(twice)} is given twice. Remove one.")
-    return found
-
-
-def _no_constant(name: str) -> Any:
-    raise _RowError(f"{name} is not a finite number. Write a number, null or a text.")
-
-
-def _finite(text: str) -> float:
-    value = float(text)
-    return value if abs(value) != float("inf") else _no_constant(show(text))
-
-
-_DECODER = json.JSONDecoder(
-    object_pairs_hook=_no_duplicates, parse_constant=_no_constant, parse_float=_finite
-)
-
-
-def _json_value(key: str, value: Any) -> Any:
-    """Return ids and texts as texts: JSON's ``184`` is the document ``"184"``."""
-    if key in _TEXTS or key in _LISTS:
+def _inside(row: Row, column: str) -> Any:
+    """Return the value of ``column.field``, of each object where the column is a list of them."""
+    value: Any = row
+    for part in column.split("."):
         if isinstance(value, list):
-            return [_text(item) for item in value]
-        return _text(value)
+            value = [each.get(part) for each in value if isinstance(each, dict)]
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
-def _text(value: Any) -> Any:
-    return json.dumps(value) if isinstance(value, (int, float)) else value
+# --- where rows come from ---------------------------------------------------------------------
 
 
-# --- CSV --------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """Rows with their numbers, and what a value in them means for one of our keys.
 
+    Attributes:
+        path: Of the file or folder, or a dataset's name, for problems.
+        rows: Yields number and row.
+        value: Returns a value as our key takes it.
+        typed: Whether columns are known before the rows, which have no lines.
+    """
 
-def _csv(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, Row]]:
-    rows = csv.reader((line for _, line in _lines(file, problems)), strict=True)
-    header: list[str] = []
-    start = 1
-    try:
-        for cells in rows:
-            if not header:
-                header = _header(cells)
-            elif cells:
-                yield from _row(header, cells, problems, start)
-            start = rows.line_num + 1
-            if problems.full:
-                return
-    except csv.Error as error:
-        problems.add(f"This is not valid CSV: {error}.", start)
-    except _RowError as error:
-        problems.add(str(error), start)
-
-
-def _header(cells: list[str]) -> list[str]:
-    names = [cell.strip() for cell in cells]
-    twice = first_twice(names)
-    if twice is not None:
-        raise _RowError(f"Column {show(twice)} stands twice in the header.")
-    if "" in names:
-        raise _RowError(f"Column {names.index('') + 1} has no name in the header.")
-    return names
-
-
-def _row(
-    header: list[str], cells: list[str], problems: Problems, line: int
-) -> Iterator[tuple[int, Row]]:
-    if len(cells) != len(header):
-        message = f"The row has {len(cells)} cells, the header {len(header)}."
-        problems.add(f"{message} Put a cell that holds a comma in double quotes.", line)
-    else:
-        yield line, dict(zip(header, cells, strict=True))
-
-
-def _csv_value(key: str, text: str) -> Any:
-    """Return what a CSV cell stands for: JSON, ids between semicolons, or text."""
-    text = text.strip()
-    if key in _TEXTS or not text:
-        return text
-    if key in _LISTS and text[0] not in "[{":
-        return [part.strip() for part in text.split(";") if part.strip()]
-    try:
-        return _DECODER.decode(text.lower() if key == "answerable" else text)
-    except (ValueError, RecursionError):
-        return text
-
-
-@dataclass(frozen=True, slots=True)
-class _Form:
-    """How a kind of file yields rows, and what a value in it means for one of our keys."""
-
-    rows: Callable[[BinaryIO, Problems], Iterator[tuple[int, Row]]]
+    path: Path
+    rows: Callable[[Problems, _Columns], Iterator[tuple[int, Row]]]
     value: Callable[[str, Any], Any]
+    typed: bool = False
 
 
-_FORMS = {
-    ".jsonl": _Form(_jsonl, _json_value),
-    ".ndjson": _Form(_jsonl, _json_value),
-    ".csv": _Form(_csv, _csv_value),
+_LINES: dict[str, tuple[Any, Any]] = {
+    ".jsonl": (lines.jsonl_rows, lines.json_value),
+    ".ndjson": (lines.jsonl_rows, lines.json_value),
+    ".csv": (lines.csv_rows, lines.csv_value),
 }
+_TYPED = {".parquet": tables.parquet_rows, ".arrow": tables.arrow_rows}
+_KNOWN = ".jsonl, .ndjson, .json, .csv, .parquet and .arrow"
+
+
+def _table_of(bulk: BulkModel, path: Path) -> _Table | str:
+    """Return where rows come from, or a sentence that says why they cannot.
+
+    Raises:
+        OSError: if the file is not there.
+    """
+    if bulk.dataset and not path.exists():
+        return _remote(bulk, path)
+    if bulk.dataset and path.is_dir():
+        return _folder(bulk, path)
+    if path.is_dir():
+        return f"{show(bulk.path)} is a folder. Write it as {{dataset: {bulk.path}}}."
+    return _file(path, bulk.dataset or bulk.path)
+
+
+def _file(path: Path, written: str) -> _Table | str:
+    kind = path.suffix.lower()
+    if kind not in (*_LINES, *_TYPED, ".json"):
+        return f"{show(path.suffix or written)} is not supported. Files are {_KNOWN}."
+    if not stat.S_ISREG(path.stat().st_mode):  # to open a pipe would wait for its other end
+        return f"{show(written)} is not a regular file."
+    if kind in _TYPED:
+        return _typed(path, partial(_TYPED[kind], path))
+    if kind == ".json":
+        read = partial(lines.json_rows, path)
+        return _Table(path=path, rows=lambda found, _: read(found), value=tables.table_value)
+    rows, value = _LINES[kind]
+    return _Table(path=path, rows=lambda found, _: rows(path, found), value=value)
+
+
+def _folder(bulk: BulkModel, path: Path) -> _Table:
+    if tables.is_saved(path):
+        return _typed(path, lambda needed: tables.saved_rows(path, needed, bulk.split))
+    return _of_library(bulk, path, str(path), local=True)
+
+
+def _remote(bulk: BulkModel, path: Path) -> _Table | str:
+    from pytest_rag.evalset.hub import is_hub_name
+
+    if not is_hub_name(bulk.dataset) or path.suffix.lower() in (*_LINES, *_TYPED, ".json"):
+        return f"There is no file or folder {show(bulk.dataset)}, and no dataset is called so."
+    return _of_library(bulk, path, bulk.dataset, local=False)
+
+
+def _of_library(bulk: BulkModel, path: Path, name: str, *, local: bool) -> _Table:
+    from pytest_rag.evalset.hub import library_rows
+
+    return _typed(path, lambda needed: library_rows(bulk, name, needed, local=local))
+
+
+def _typed(path: Path, read: Callable[[Any], Iterator[Row]]) -> _Table:
+    """Return a table whose columns are looked at once, before its rows."""
+
+    def rows(problems: Problems, columns: _Columns) -> Iterator[tuple[int, Row]]:
+        before = len(problems.found)
+        found = enumerate(read(lambda there: columns.needed(there, problems.add)), start=1)
+        for number, row in found:
+            if problems.full or (number == 1 and len(problems.found) > before):
+                return  # with the wrong columns every row is wrong
+            if not tables.too_long(row, problems, number):
+                yield number, row
+
+    return _Table(path=path, rows=rows, value=tables.table_value, typed=True)
+
+
+# --- rows → cases -----------------------------------------------------------------------------
+
+
+def _read(table: _Table, bulk: BulkModel, builder: Builder, problems: Problems) -> None:
+    empty = True
+    columns = _Columns.of(bulk)
+    by_row = table.value is tables.table_value
+    made: set[str] = set()
+    for number, row in islice(table.rows(problems, columns), bulk.limit):
+        empty = False
+        source = Source(problems, line=number, owner="a row", columns=columns.names, is_row=by_row)
+        raw = columns.case(row, _unheard if table.typed else source.report)
+        case = {key: table.value(key, value) for key, value in raw.items()}
+        if by_row:
+            case = {key: value for key, value in case.items() if value is not None}
+        if bulk.dataset and "id" not in raw and "id" not in bulk.map and "id" not in row:
+            case["id"] = made_id(case.get("query"), made)
+        builder.add(case, source)
+        if problems.full:
+            problems.add("Too much is wrong to read on.", number + 1)
+            return
+    if empty and not problems.found:
+        problems.add("The file holds no case.", None if by_row else 1)
+
+
+def _unheard(_message: str) -> None:
+    """Say nothing of a row whose columns were looked at before."""
+
+
+def made_id(query: object, taken: set[str]) -> str:
+    """Return an id for a question without one: of its words, so that it stays when rows move.
+
+    Args:
+        query: The question.
+        taken: Ids that were made so far; the new one is added.
+    """
+    digest = hashlib.sha256(str(query).encode("utf-8", "replace")).hexdigest()
+    name = first = f"q-{digest[:_HASH]}"
+    number = 1
+    while name in taken:
+        number += 1
+        name = f"{first}-{number}"
+    taken.add(name)
+    return name

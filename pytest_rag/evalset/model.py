@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
     Field,
     Tag,
     ValidationError,
-    WithJsonSchema,
     model_validator,
 )
-from pydantic_core import PydanticCustomError
 
+from pytest_rag.evalset.fields import (
+    MANY,
+    CaseId,
+    Checks,
+    Evidence,
+    Filters,
+    Gate,
+    ImportPath,
+    Mark,
+    Name,
+    Qrels,
+    Repeat,
+    Seconds,
+    SetName,
+    Text,
+    Texts,
+    is_list,
+    wrong,
+)
 from pytest_rag.evalset.problems import show
-from pytest_rag.evalset.rubric import RUBRIC_SCHEMA
 from pytest_rag.evalset.sentences import sentence
 
 if TYPE_CHECKING:
@@ -42,159 +55,11 @@ __all__ = [
 # Read as typed, so that `184`, `2.10` and `true` are document ids and answers without quotes.
 TEXT_KEYS = frozenset({"id", "query", "answer", "relevant", "forbidden", "tags", "evalset"})
 
-_FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_MARKS_OF_OTHERS = frozenset(
-    {"parametrize", "skipif", "usefixtures", "filterwarnings", "rag", "rag_budget"}
-)
-
-
-def _wrong(message: str) -> PydanticCustomError:
-    return PydanticCustomError("rag", "{message}", {"message": message})
-
-
-# --- single values ----------------------------------------------------------------------------
-
-
-def _not_blank(text: str) -> str:
-    if not text.strip():
-        raise _wrong("{name} is blank. Write a text.")
-    return _characters(text)
-
-
-def _characters(text: str) -> str:
-    if not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-        raise _wrong("{name} holds half of a surrogate pair, which is no character. Remove it.")
-    return text
-
-
-def _case_id(text: str) -> str:
-    if not text.isprintable() or text != text.strip() or "::" in text:
-        rule = "An id has no control characters, no '::' and no blanks around it."
-        raise _wrong(f"{{name}} cannot be {show(text)}. {rule}")
-    return text
-
-
-def _set_name(text: str) -> str:
-    if not text.isprintable() or set(text) & set("/\\:") or text.startswith("."):
-        rule = "It names files, so it has no '/', '\\', ':' and no dot in front."
-        raise _wrong(f"{{name}} cannot be {show(text)}. {rule}")
-    return text
-
-
-def _mark(tag: str) -> str:
-    if tag in _MARKS_OF_OTHERS:
-        raise _wrong(f"Tag {show(tag)} is a pytest mark with a meaning of its own. Rename it.")
-    if tag.isidentifier() and not keyword.iskeyword(tag) and not tag.startswith("_"):
-        return tag
-    near = re.sub(r"\W+", "_", tag).strip("_")
-    hint = f" Write {near}." if near.isidentifier() and not keyword.iskeyword(near) else ""
-    rule = "It needs letters, digits and '_', and a letter in front."
-    raise _wrong(f"Tag {show(tag)} cannot be a pytest mark. {rule}{hint}")
-
-
-def _import_path(text: str) -> str:
-    if not _FACTORY.fullmatch(text):
-        raise _wrong(f"{{name}} cannot be {show(text)}. Write it as package.module:name.")
-    return text
-
-
-def _scalar(value: Any) -> Any:
-    if not isinstance(value, (str, int, float)):
-        raise _wrong(f"{{name}} must be a text, a number or true/false, not {show(value)}.")
-    return _characters(value) if isinstance(value, str) else value
-
-
-def _is_list(value: Any) -> str:
-    return "(list)" if isinstance(value, list) else "(one)"
-
-
-def _is_mapping(value: Any) -> str:
-    return "(mapping)" if isinstance(value, dict) else "(list)"
-
-
-def _is_text(value: Any) -> str:
-    return "(text)" if isinstance(value, str) else "(list)"
-
 
 def _pipeline_kind(value: Any) -> str:
     if not isinstance(value, dict):
         return "(text)"
     return "(local)" if "local" in value else "(factory)"
-
-
-_SCALAR_TYPES = {"type": ["string", "number", "boolean"]}
-_BARE = {**_SCALAR_TYPES, "pattern": r"\S"}
-
-Name = Annotated[
-    str, AfterValidator(_not_blank), WithJsonSchema({"type": "string", "pattern": r"\S"})
-]
-Text = Annotated[str, AfterValidator(_not_blank), WithJsonSchema(_BARE)]
-CaseId = Annotated[str, AfterValidator(_not_blank), AfterValidator(_case_id), WithJsonSchema(_BARE)]
-SetName = Annotated[
-    str, AfterValidator(_not_blank), AfterValidator(_set_name), WithJsonSchema(_BARE)
-]
-ImportPath = Annotated[
-    str,
-    AfterValidator(_import_path),
-    WithJsonSchema({"type": "string", "pattern": "^[^:]+:[^:]+$"}),
-]
-Mark = Annotated[
-    str, AfterValidator(_mark), WithJsonSchema({"type": "string", "pattern": "^[^\\W\\d_]\\w*$"})
-]
-_MANY = Field(max_length=100_000)
-Grade = Annotated[int, Field(ge=0)]
-Texts = Annotated[
-    Annotated[Text, Tag("(text)")] | Annotated[list[Text], _MANY, Tag("(list)")],
-    Discriminator(_is_text),
-]
-Qrels = Annotated[
-    Annotated[list[Text], _MANY, Tag("(list)")]
-    | Annotated[dict[Name, Grade], _MANY, Tag("(mapping)")],
-    Discriminator(_is_mapping),
-]
-Scalar = Annotated[Any, AfterValidator(_scalar), WithJsonSchema(_SCALAR_TYPES)]
-FilterValue = Annotated[
-    Annotated[Scalar, Tag("(one)")] | Annotated[list[Scalar], Tag("(list)")],
-    Discriminator(_is_list),
-]
-Filters = dict[Name, FilterValue]
-Repeat = Annotated[int, Field(ge=1, le=1000)]
-Seconds = Annotated[float, Field(gt=0)]
-
-_BOUNDS = {name: {"type": "number"} for name in ("min", "max")}
-_CHECK = {
-    "description": "A number: the floor of a quality metric, the ceiling of a budget. "
-    "Or min and max, or what the metric compares with. null switches a default off.",
-    "anyOf": [
-        {"type": ["number", "string", "null"]},
-        {"type": "array"},
-        {"type": "object", "properties": {**_BOUNDS, "rubric": RUBRIC_SCHEMA}},
-    ],
-}
-_GATE_VALUE = {
-    "description": "A number: the floor of a quality metric, the ceiling of a budget.",
-    "anyOf": [
-        {"type": "number"},
-        {
-            "type": "object",
-            "properties": {**_BOUNDS, "max_drop": {"type": "number", "minimum": 0}},
-            "additionalProperties": False,
-            "minProperties": 1,
-        },
-    ],
-}
-_ALPHA = {"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 0.5}
-Checks = dict[str, Annotated[Any, WithJsonSchema(_CHECK)]]
-Gate = Annotated[
-    dict[str, Any],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "properties": {"alpha": _ALPHA},
-            "additionalProperties": _GATE_VALUE,
-        }
-    ),
-]
 
 
 # --- the models -------------------------------------------------------------------------------
@@ -228,16 +93,20 @@ class CaseModel(_Strict):
         description="Documents that answer the question: a list, or a mapping to grades. "
         "An id may carry #section, #page=3 or #char=120,340, or be a glob.",
     )
-    forbidden: Annotated[list[Text], _MANY] = Field(
+    forbidden: Annotated[list[Text], MANY] = Field(
         [], description="Ids or globs that must not be retrieved."
     )
     answerable: bool = Field(True, description="false where a refusal is the right answer.")
-    tags: Annotated[list[Mark], _MANY] = Field([], description="pytest marks of the case, for -m.")
+    tags: Annotated[list[Mark], MANY] = Field([], description="pytest marks of the case, for -m.")
     filters: Filters = Field({}, description="Metadata filters handed to the retriever.")
     checks: Checks = Field({}, description="Limits of this case, over those of 'defaults'.")
     repeat: Repeat = Field(1, description="How often the case is run.")
     min_pass: Repeat = Field(1, description="How many repeats must pass; default: all.")
     timeout_s: Seconds = Field(60.0, description="Seconds after which a run is given up.")
+    evidence: Evidence = Field(
+        {}, description="Gold id: words of the document that hold the answer, or a list of them."
+    )
+    reviewed: bool = Field(True, description="false for a proposal, which is not run.")
 
 
 class DefaultsModel(_Strict):
@@ -249,7 +118,7 @@ class DefaultsModel(_Strict):
     repeat: Repeat = Field(1, description="How often a case is run.")
     min_pass: Repeat = Field(1, description="How many repeats must pass; default: all.")
     timeout_s: Seconds = Field(60.0, description="Seconds after which a run is given up.")
-    tags: Annotated[list[Mark], _MANY] = Field([], description="pytest marks of every case.")
+    tags: Annotated[list[Mark], MANY] = Field([], description="pytest marks of every case.")
     filters: Filters = Field({}, description="Metadata filters of every case.")
 
 
@@ -270,26 +139,52 @@ class LocalModel(_Strict):
     local: dict[Name, Any] | None = Field(description="Its settings; empty for the defaults.")
 
 
+_ONE_SOURCE: dict[str, Any] = {
+    "oneOf": [{"required": ["path"]}, {"required": ["dataset"]}],
+    "dependentRequired": {key: ["dataset"] for key in ("config", "split", "streaming")},
+}
+
+
 class BulkModel(_Strict):
-    """A file with more cases."""
+    """A file or a dataset with more cases."""
 
-    model_config = ConfigDict(title="Bulk")
+    model_config = ConfigDict(title="Bulk", json_schema_extra=_ONE_SOURCE)
 
-    path: Name = Field(description="A JSONL or CSV file, relative to this one.")
-    map: dict[Name, Name] = Field({}, description="Our key: the file's column.")
+    path: Name = Field(
+        default_factory=str,
+        description="A JSONL, JSON, CSV, Parquet or Arrow file, relative to this one.",
+    )
+    dataset: Name = Field(
+        default_factory=str,
+        description="A folder that save_to_disk wrote, a file, or a name on the Hugging Face Hub.",
+    )
+    split: Name = Field(default_factory=str, description="Of the dataset; the only one if absent.")
+    config: Name = Field(default_factory=str, description="Which of a hub dataset's subsets.")
+    streaming: bool = Field(
+        False, description="Read a hub dataset row by row, and keep no copy of it."
+    )
+    limit: Annotated[int, Field(ge=1)] | None = Field(None, description="Read the first rows only.")
+    map: dict[Name, Name] = Field({}, description="Our key: the column, or column.field.")
     ignore: list[Name] = Field([], description="Columns that are not read.")
 
     @model_validator(mode="before")
     @classmethod
-    def _no_dataset(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "dataset" in value:
-            raise _wrong("'dataset' is not supported yet. Use a JSONL or CSV file: {path: …}.")
+    def _one_source(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        if "path" in value and "dataset" in value:
+            raise wrong("'path' and 'dataset' cannot stand together. Keep one of them.")
+        if not value.keys() - cls.model_fields.keys() and not value.keys() & {"path", "dataset"}:
+            raise wrong("{name} names no source. Write {path: FILE} or {dataset: NAME}.")
+        for key in ("config", "streaming", "split"):
+            if key in value and "path" in value:
+                raise wrong(f"{show(key)} goes with 'dataset', not with 'path'.")
         return value
 
 
 Bulks = Annotated[
     Annotated[BulkModel, Tag("(one)")] | Annotated[list[BulkModel], Tag("(list)")],
-    Discriminator(_is_list),
+    Discriminator(is_list),
 ]
 Pipeline = Annotated[
     Annotated[ImportPath, Tag("(text)")]
@@ -320,7 +215,10 @@ class FileModel(_Strict):
         "live", description="replay: models answer from the cassette unless --rag-mode differs."
     )
     cases: list[CaseModel] = Field([], description="The questions.")
-    cases_from: Bulks = Field([], description="More questions, from JSONL or CSV files.")
+    reviewed: bool = Field(
+        True, description="false where cases that do not say otherwise are proposals, and not run."
+    )
+    cases_from: Bulks = Field([], description="More questions, from files and datasets.")
     gate: Gate = Field({}, description="Limits on the whole set; alpha is the false-alarm rate.")
 
 

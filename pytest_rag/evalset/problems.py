@@ -99,6 +99,7 @@ class Source:
         line: 1-based line of the row; not used where there is a node.
         owner: What the piece is called in messages: ``a case``.
         columns: What a row calls our keys, where it calls them something else.
+        is_row: Whether ``line`` counts rows of a table, which has no lines.
     """
 
     problems: Problems
@@ -106,12 +107,21 @@ class Source:
     line: int = 0
     owner: str = "the file"
     columns: Mapping[str, str] = field(default_factory=dict)
+    is_row: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where the piece begins: ``line 3``, ``row 3``."""
+        number = self.node.line if self.node else self.line
+        return f"{'row' if self.is_row else 'line'} {number}"
 
     def report(self, message: str, loc: Loc = (), *, key: bool = False) -> None:
         """Remember a problem at ``loc`` below this piece: at the value, or at its key."""
         node = self.node and _descend(self.node, loc, key=key)
         if node:
             self.problems.at(node, message)
+        elif self.is_row:
+            self.problems.add(f"{self.place.capitalize()}: {message}")
         else:
             self.problems.add(message, self.line)
 

@@ -36,8 +36,9 @@ _MUST_BE = {
 _EXPECTED = {
     "answer": "a text or a list of texts",
     "relevant": "a list of document ids, or a mapping from ids to grades",
+    "evidence": "a mapping from gold ids to the words that hold the answer",
     "pipeline": "package.module:name, {factory: …} or {local: …}",
-    "cases_from": "a mapping with 'path', or a list of such mappings",
+    "cases_from": "a mapping with 'path' or 'dataset', or a list of such mappings",
 }
 _BOOLEANS = {"no": "false", "off": "false", "yes": "true", "on": "true"}
 

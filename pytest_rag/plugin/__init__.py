@@ -154,6 +154,7 @@ class _Listener:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.unreadable = False
+        self.drafts = self.others = 0
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Note a file of ours that cannot be used, or whose baseline cannot."""
@@ -169,13 +170,22 @@ class _Listener:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Make it exit status 2 with xdist, too, whose workers' collection errors are a 1."""
+        """Make it exit status 2 with xdist, too, whose workers' collection errors are a 1.
+
+        A run that saw nothing but cases nobody has reviewed has run no test.
+        """
+        if self.drafts and not self.others and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.NO_TESTS_COLLECTED
         if self.unreadable and session.exitstatus == pytest.ExitCode.TESTS_FAILED:
             session.exitstatus = pytest.ExitCode.INTERRUPTED
 
     @pytest.hookimpl(tryfirst=True)  # before the terminal asks how to show it
     def pytest_runtest_logreport(self, report: Any) -> None:
         """Hand results to the session, on the process that decides."""
+        if report.when == "setup":
+            draft = "rag_draft" in report.keywords
+            self.drafts += draft
+            self.others += not draft
         carried = getattr(report, "rag", None)
         if carried is not None and not hasattr(self.config, "workerinput"):
             session_of(self.config).receive(carried)

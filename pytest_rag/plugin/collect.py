@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import Case, EvalSet
 
-__all__ = ["CaseFailure", "EvalSetFile", "RagItem"]
+__all__ = ["DRAFT", "CaseFailure", "DraftItem", "EvalSetFile", "RagItem"]
+
+DRAFT = "rag_draft"
+"""Keyword of the items that nobody has reviewed."""
 
 
 class CaseFailure(Exception):  # noqa: N818 - a verdict, not an error
@@ -38,7 +41,7 @@ class CaseFailure(Exception):  # noqa: N818 - a verdict, not an error
 class EvalSetFile(pytest.File):
     """An evalset; its cases are the items."""
 
-    def collect(self) -> Iterator[RagItem]:
+    def collect(self) -> Iterator[RagItem | DraftItem]:
         """Load the file, strictly, and yield an item for every case."""
         session = session_of(self.config)
         try:
@@ -59,10 +62,13 @@ class EvalSetFile(pytest.File):
                 evalset=evalset,
                 case=with_repeat(case, repeat),
             )
+        for case in evalset.drafts:
+            yield DraftItem.from_parent(self, name=case.id, callobj=_draft, case=case)
 
     def _register_tags(self, evalset: EvalSet) -> None:
         """Declare tags as markers, so that ``--strict-markers`` knows them."""
-        for tag in sorted({tag for case in evalset.cases for tag in case.tags}):
+        cases = (*evalset.cases, *evalset.drafts)
+        for tag in sorted({tag for case in cases for tag in case.tags}):
             self.config.addinivalue_line("markers", f"{tag}: a tag of {evalset.name}.")
 
 
@@ -72,6 +78,30 @@ def _run(request: pytest.FixtureRequest) -> None:
 
 
 _run.__signature__ = inspect.signature(_run)  # type: ignore[attr-defined]  # asked for by every item
+
+
+def _draft() -> None:
+    """Stand for a case that is not run."""
+
+
+class DraftItem(pytest.Function):
+    """A case that nobody has reviewed: it is shown and skipped."""
+
+    def __init__(self, *, case: Case, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.case = case
+        for tag in case.tags:
+            self.add_marker(tag)
+        self.keywords[DRAFT] = True
+        self.add_marker(pytest.mark.skip(reason="not reviewed: look at it, write reviewed: true"))
+
+    def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
+        """Point at the case's line in its file."""
+        return _where(self.case, self.path), max(0, self.case.line - 1), self.name
+
+
+def _where(case: Case, path: Path) -> Path:
+    return case.path or path
 
 
 class RagItem(pytest.Function):
@@ -86,8 +116,7 @@ class RagItem(pytest.Function):
 
     def reportinfo(self) -> tuple[os.PathLike[str] | str, int | None, str]:
         """Point at the case's line in its file."""
-        path: Path = self.case.path or self.path
-        return path, max(0, self.case.line - 1), self.name
+        return _where(self.case, self.path), max(0, self.case.line - 1), self.name
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *args: Any) -> Any:
         """Show a verdict as its line; anything else as pytest does."""

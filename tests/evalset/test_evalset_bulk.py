@@ -189,11 +189,17 @@ def test_inline_and_bulk_ids_clash(said):
     assert found[0][3].endswith("x.rag.yaml:2.")
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_regular_file(tmp_path, make):
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (os.mkfifo, r":1:20: 'q.jsonl' is not a regular file\."),
+        (os.mkdir, r":1:20: 'q.jsonl' is a folder\. Write it as {dataset: q.jsonl}\."),
+    ],
+)
+def test_what_is_no_regular_file(tmp_path, make, message):
     """A pipe that nobody writes to, and a folder, are refused before they are opened."""
     make(tmp_path / "q.jsonl")
     path = tmp_path / "x.rag.yaml"
     path.write_text("cases_from: {path: q.jsonl}")
-    with pytest.raises(EvalSetError, match=r":1:20: 'q.jsonl' is not a regular file\."):
+    with pytest.raises(EvalSetError, match=message):
         load(path)

@@ -1,0 +1,1 @@
+"""Evalsets and runs in the layouts of others, and back."""
