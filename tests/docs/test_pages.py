@@ -1,0 +1,159 @@
+"""Every fenced block of the documentation is executed.
+
+For whoever writes a page. A page begins in an empty folder, and its blocks run in it one after the
+other. What a reader need not see stands in a comment around the block: ``<!--``, the block, ``-->``.
+The language behind the fence chooses the rule; a block that no rule covers fails.
+
+=========================  ======================================================================
+console, bash, none        ``$ `` begins a command, what follows is what it prints; without ``$ ``
+                           every line is a command. ``pytest`` and ``pytest-rag`` run in this
+                           process, ``pip install`` is looked at, the rest goes to a shell. Exit
+                           status 0 where no output is shown; ``console fails`` where not
+text, json, csv, markdown  part of what was printed on this page so far, or of a file it wrote.
+                           ``text $ COMMAND`` runs the command and shows part of its output;
+                           ``text figure`` is a drawing, and not looked at
+jsonl NAME, text NAME, …   a file that is written
+python                     is executed, in the names of the blocks before. With ``test_`` functions
+                           it is a test file that must pass (``python fails``: must not); with a
+                           fixture or metric it is the ``conftest.py``
+python NAME                a file that is written and imported
+yaml                       loaded as an evalset, or as the piece of one; GitHub's workflows: what
+                           they run exists. ``yaml NAME`` stays there for commands
+yaml broken                does not load; a ``text`` below shows what is said
+toml                       read as settings; ``toml pyproject.toml`` stays there
+=========================  ======================================================================
+
+``… slow`` runs with ``-m slow`` only. ``… by PATH`` says that another test, or .ci/run, runs these
+commands: they stand in that file. In an output, ``…`` stands for what is cut; times, dates, hashes
+and widths may differ. Addresses of OpenAI and Redis lead to servers on loopback.
+
+To write the outputs anew::
+
+    PYTEST_RAG_DOCS=write pytest tests/docs
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from docs_commands import mistakes
+from docs_page import PAGES, ROOT, name, read
+from docs_rules import DriftError, run
+from docs_stage import Stage
+
+sys.path[:0] = [str(ROOT / "tests" / "cache")]
+from redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from docs_page import Block
+
+WRITE = os.environ.get("PYTEST_RAG_DOCS") == "write"
+
+
+def pages() -> list[Any]:
+    """Return every page that has blocks, and once more where some of them are slow."""
+    found = []
+    for path in PAGES:
+        blocks = read(path)
+        if blocks:
+            found.append(pytest.param(path, False, id=name(path)))
+        if any("slow" in block.words for block in blocks):
+            found.append(pytest.param(path, True, id=f"{name(path)}-slow", marks=pytest.mark.slow))
+    return found
+
+
+@pytest.fixture(scope="session")
+def openai() -> Iterator[str]:
+    """The address of a server on loopback that speaks OpenAI's protocol."""
+    from openai_server import Server
+
+    server = Server()
+    yield server.url
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a Redis server."""
+    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    yield server.url
+    server.stop()
+
+
+@pytest.fixture
+def stage(
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    outside_ci: None,
+    request: pytest.FixtureRequest,
+) -> Stage:
+    """An empty project, with the servers that its page speaks of."""
+    asyncio.set_event_loop(None)
+    for variable in ("FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-documentation")
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{who}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{who}_EMAIL", "ada@example.org")
+    text = request.getfixturevalue("path").read_text(encoding="utf-8")
+    counterparts = {}
+    if re.search("openai", text, re.I):
+        url = request.getfixturevalue("openai")
+        monkeypatch.setenv("OPENAI_API_BASE", url)
+        counterparts[r"https://(?:api\.openai\.com|gateway\.example)/v1"] = url
+    if re.search(r"rediss?://(?!…)", "".join(block.body for block in read(_path(request)))):
+        counterparts[r"redis://[\w.:@-]*localhost[:/\d]*"] = request.getfixturevalue("redis")
+    return Stage(pytester=pytester, counterparts=counterparts)
+
+
+def _path(request: pytest.FixtureRequest) -> Path:
+    path: Path = request.getfixturevalue("path")
+    return path
+
+
+@pytest.mark.parametrize(("path", "slow"), pages())
+def test_every_block_of_the_page_does_what_it_says(path: Path, slow: bool, stage: Stage) -> None:
+    """Commands run and print what is shown, Python runs, YAML and settings are accepted."""
+    problems, drifted = [], []
+    for block in read(path):
+        if "slow" in block.words and not slow:
+            continue
+        try:
+            run(block, stage)
+        except DriftError as drift:
+            drifted.append((block, drift.body))
+            problems.append(f"{path.relative_to(ROOT)}:{block.line}\n{drift}")
+        except Exception as error:
+            problems.append(
+                f"{path.relative_to(ROOT)}:{block.line}\n{type(error).__name__}: {error}"
+            )
+    if WRITE:
+        _write(path, drifted)
+    assert not problems, "\n\n".join(problems)
+
+
+def _write(path: Path, drifted: list[tuple[Block, str]]) -> None:
+    text = path.read_text(encoding="utf-8")
+    for block, body in reversed(drifted):
+        begin, end = block.span
+        text = text[:begin] + body + text[end:]
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=[name(path) for path in PAGES])
+def test_every_command_of_the_prose_exists(path: Path) -> None:
+    """What stands in backquotes names commands and options that there are."""
+    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.M | re.S)
+    spans = re.findall(r"`([^`\n]*\b(?:pytest-rag|--rag-)[^`\n]*)`", prose)
+    assert [wrong for span in spans for wrong in mistakes(span.replace("\\|", "|"))] == []
