@@ -39,8 +39,10 @@ def agrees(said: str, printed: str) -> bool:
 
 
 def difference(said: str, printed: str) -> str:
-    """Return what the page says and what was printed, for a person."""
-    return f"--- the page says\n{said.rstrip()}\n--- printed was\n{printed.rstrip()}\n---"
+    """Return where the page and what was printed part, and all that was printed."""
+    lines = said.splitlines()
+    good = next((n for n in range(len(lines)) if not agrees("\n".join(lines[: n + 1]), printed)), 0)
+    return f"not printed: {lines[good].strip()!r}\n{printed.rstrip()}\n---"
 
 
 def fitted(said: str, printed: str) -> str:

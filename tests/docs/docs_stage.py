@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _OPERATORS = {"|", ">", ">>", "<", "2>&1", ";", "&"}
 _PLUGINS = [script.name for script in entry_points(group="pytest11") if script.name != "rag"]
-_KEEP = {"pytest-xdist": "xdist"}
+HOME = "/home/ada/demo"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
@@ -75,6 +75,7 @@ class Stage:
     def run(self, line: str) -> Done:
         """Run a command as typed, its output kept among what was seen."""
         done = self._run(self.here(line))
+        done.output = done.output.replace(str(self.path), HOME)
         self.seen.append(done.output)
         return done
 

@@ -126,9 +126,11 @@ def _path(request: pytest.FixtureRequest) -> Path:
 def test_every_block_of_the_page_does_what_it_says(path: Path, slow: bool, stage: Stage) -> None:
     """Commands run and print what is shown, Python runs, YAML and settings are accepted."""
     problems, drifted = [], []
-    for block in read(path):
-        if "slow" in block.words and not slow:
-            continue
+    blocks = [block for block in read(path) if slow or "slow" not in block.words]
+    for block in blocks:
+        if block.language in ("csv", "jsonl") and block.name:
+            stage.write(block.name, block.body)
+    for block in blocks:
         try:
             run(block, stage)
         except DriftError as drift:
