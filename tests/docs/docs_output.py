@@ -15,6 +15,10 @@ _VARYING = (
     (rf"((?:\w+_ms|embed|retrieve|rerank|synthesize|llm)\"?:) ?{_NUMBER}", r"\1 TIME"),
     (rf"(latency_ms \w+) {_NUMBER}", r"\1 TIME"),
     (r"\b(?=[0-9a-f]*\d)[0-9a-f]{7,40}\b(?:\+)?", "HASH"),
+    (r"(TIME\s+TIME\s+)\d\.\d+\s+\[[\d., ]+\]", r"\1RATIO"),
+    (r"slowed most: .*", "slowed most"),
+    (r"at least [\d.]+ times as long", "longer"),
+    (r"forecast: .*", "forecast"),
     (r"([=_~-])\1{3,}", r"\1\1\1"),
     (r"\s+", " "),
 )
