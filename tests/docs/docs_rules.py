@@ -96,7 +96,10 @@ def _elsewhere(block: Block, stage: Stage) -> None:
     there = " ".join((ROOT / block.name).read_text(encoding="utf-8").replace(" -qq", "").split())
     for typed, _ in commands(block.body):
         for each in typed.removesuffix(" &").split(" && "):
-            assert each in there, f"{block.name} does not run {each!r}"
+            if each.startswith("pip install"):
+                assert stage.run(each).status == 0, each
+            else:
+                assert each in there, f"{block.name} does not run {each!r}"
 
 
 # --- outputs ----------------------------------------------------------------------------------

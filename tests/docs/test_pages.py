@@ -41,6 +41,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import vl_convert
 from docs_commands import mistakes
 from docs_page import PAGES, ROOT, name, read
 from docs_rules import DriftError, run
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
 
     from docs_page import Block
 
+__all__ = ["vl_convert"]  # a pytest run in this process would forget it, and it loads only once
 WRITE = os.environ.get("PYTEST_RAG_DOCS") == "write"
 
 
