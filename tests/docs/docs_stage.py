@@ -24,7 +24,7 @@ from pytest_rag.cli import app
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_OPERATORS = {"|", ">", ">>", "<", "2>&1", ";", "&"}
+_OPERATORS = {"|", "||", ">", ">>", "<", "2>&1", ";", "&"}
 _PLUGINS = [script.name for script in entry_points(group="pytest11") if script.name != "rag"]
 HOME = "/home/ada/demo"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
