@@ -47,6 +47,8 @@ from docs_page import PAGES, ROOT, name, read
 from docs_rules import DriftError, run
 from docs_stage import Stage
 
+from pytest_rag.metrics import METRICS
+
 sys.path[:0] = [str(ROOT / "tests" / "cache")]
 from redis_server import RedisServer
 
@@ -99,6 +101,7 @@ def stage(
 ) -> Stage:
     """An empty project, with the servers that its page speaks of."""
     asyncio.set_event_loop(None)
+    monkeypatch.setattr(METRICS, "_objects", dict(METRICS._objects))
     for variable in ("FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("COLUMNS", "80")
