@@ -72,7 +72,10 @@ def _navigation(text: str) -> list[str]:
     """Return a table of contents for each section of the index that lists pages."""
     sections = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
     listed = [
-        (section.partition("\n")[0], re.findall(r"^- \[.*?\]\(([\w./-]+)\.md\)", section, re.M))
+        (
+            section.partition("\n")[0],
+            re.findall(r"^- \[.*?\]\(([\w./-]+)\.md\)", section, re.MULTILINE),
+        )
         for section in sections
     ]
     return [
@@ -84,7 +87,9 @@ def _navigation(text: str) -> list[str]:
 
 def _schema_links() -> str:
     links = " and ".join(f'<a href="{name}"><code>{name}</code></a>' for name in SCHEMAS)
-    return f"\nThe JSON Schemas of evalsets and of the `json:` report lie beside this page: {links}.\n"
+    return (
+        f"\nThe JSON Schemas of evalsets and of the `json:` report lie beside this page: {links}.\n"
+    )
 
 
 def _write_schemas(app: Sphinx, failure: Exception | None) -> None:

@@ -170,8 +170,7 @@ def _workflow(block: Block, stage: Stage, value: dict[str, Any]) -> None:
     """GitHub's: what its steps run exists, and so do the options."""
     if block.name:
         stage.write(block.name, block.body)
-    places = [value["runs"], *value.get("jobs", {}).values()] if "runs" in value else []
-    places += value.get("jobs", {}).values()
+    places = [value.get("runs", {}), *value.get("jobs", {}).values()]
     steps = [step for place in places for step in place.get("steps", [])]
     for step in steps:
         for line in str(step.get("run", "")).replace("\\\n", " ").splitlines():

@@ -62,7 +62,7 @@ class Stage:
     def here(self, text: str) -> str:
         """Return a text with loopback's addresses in place of those it names."""
         for there, here in self.counterparts.items():
-            text = re.sub(there, here, text)
+            text = text.replace(there, here)
         return text
 
     def write(self, name: str, text: str) -> Path:

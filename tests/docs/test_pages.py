@@ -1,7 +1,8 @@
 """Every fenced block of the documentation is executed.
 
 For whoever writes a page. A page begins in an empty folder, and its blocks run in it one after the
-other. What a reader need not see stands in a comment around the block: ``<!--``, the block, ``-->``.
+other. What a reader need not see stands in a comment, ``<!--``, the block, ``-->``. Outputs are not
+written by hand: type the command and a first line, and let the last command below do the rest.
 The language behind the fence chooses the rule; a block that no rule covers fails.
 
 =========================  ======================================================================
@@ -25,7 +26,7 @@ toml                       read as settings; ``toml pyproject.toml`` stays there
 
 ``… slow`` runs with ``-m slow`` only. ``… by PATH`` says that another test, or .ci/run, runs these
 commands: they stand in that file. In an output, ``…`` stands for what is cut; times, dates, hashes
-and widths may differ. Addresses of OpenAI and Redis lead to servers on loopback.
+and widths may differ. The addresses below, ``OPENAI`` and ``REDIS``, lead to servers on loopback.
 
 To write the outputs anew::
 
@@ -37,7 +38,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -46,11 +46,9 @@ from docs_commands import mistakes
 from docs_page import PAGES, ROOT, name, read
 from docs_rules import DriftError, run
 from docs_stage import Stage
+from redis_server import RedisServer
 
 from pytest_rag.metrics import METRICS
-
-sys.path[:0] = [str(ROOT / "tests" / "cache")]
-from redis_server import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +57,8 @@ if TYPE_CHECKING:
     from docs_page import Block
 
 __all__ = ["vl_convert"]  # a pytest run in this process would forget it, and it loads only once
+OPENAI = ("https://api.openai.com/v1", "https://gateway.example/v1")
+REDIS = "redis://localhost:6379/0"
 WRITE = os.environ.get("PYTEST_RAG_DOCS") == "write"
 
 
@@ -93,38 +93,38 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def stage(
-    pytester: pytest.Pytester,
-    monkeypatch: pytest.MonkeyPatch,
-    outside_ci: None,
-    request: pytest.FixtureRequest,
-) -> Stage:
-    """An empty project, with the servers that its page speaks of."""
+def settled(monkeypatch: pytest.MonkeyPatch, outside_ci: None) -> None:
+    """A terminal of eighty columns, somebody who commits, a key; metrics are forgotten again."""
     asyncio.set_event_loop(None)
     monkeypatch.setattr(METRICS, "_objects", dict(METRICS._objects))
     for variable in ("FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("TZ", "UTC")
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-documentation")
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "0")
     for who in ("AUTHOR", "COMMITTER"):
         monkeypatch.setenv(f"GIT_{who}_NAME", "Ada")
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "ada@example.org")
-    text = request.getfixturevalue("path").read_text(encoding="utf-8")
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-documentation")
+
+
+@pytest.fixture
+def stage(
+    path: Path,
+    settled: None,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+) -> Stage:
+    """An empty project, with the servers on loopback that its page speaks of."""
+    text = "".join(block.body for block in read(path))
     counterparts = {}
-    if re.search("openai", text, re.I):
+    if re.search("openai", text, re.IGNORECASE):
         url = request.getfixturevalue("openai")
         monkeypatch.setenv("OPENAI_API_BASE", url)
-        counterparts[r"https://(?:api\.openai\.com|gateway\.example)/v1"] = url
-    if re.search(r"rediss?://(?!…)", "".join(block.body for block in read(_path(request)))):
-        counterparts[r"redis://[\w.:@-]*localhost[:/\d]*"] = request.getfixturevalue("redis")
+        counterparts |= dict.fromkeys(OPENAI, url)
+    if REDIS in text:
+        counterparts[REDIS] = request.getfixturevalue("redis")
     return Stage(pytester=pytester, counterparts=counterparts)
-
-
-def _path(request: pytest.FixtureRequest) -> Path:
-    path: Path = request.getfixturevalue("path")
-    return path
 
 
 @pytest.mark.parametrize(("path", "slow"), pages())
@@ -141,10 +141,9 @@ def test_every_block_of_the_page_does_what_it_says(path: Path, slow: bool, stage
         except DriftError as drift:
             drifted.append((block, drift.body))
             problems.append(f"{path.relative_to(ROOT)}:{block.line}\n{drift}")
-        except Exception as error:
-            problems.append(
-                f"{path.relative_to(ROOT)}:{block.line}\n{type(error).__name__}: {error}"
-            )
+        except Exception as error:  # noqa: BLE001  # whatever it is, the other blocks are run too
+            said = f"{type(error).__name__}: {error}"
+            problems.append(f"{path.relative_to(ROOT)}:{block.line}\n{said}")
     if WRITE:
         _write(path, drifted)
     assert not problems, "\n\n".join(problems)
@@ -161,6 +160,6 @@ def _write(path: Path, drifted: list[tuple[Block, str]]) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=[name(path) for path in PAGES])
 def test_every_command_of_the_prose_exists(path: Path) -> None:
     """What stands in backquotes names commands and options that there are."""
-    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.M | re.S)
+    prose = re.sub(r"^```.*?^```$", "", path.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
     spans = re.findall(r"`([^`\n]*\b(?:pytest-rag|--rag-)[^`\n]*)`", prose)
     assert [wrong for span in spans for wrong in mistakes(span.replace("\\|", "|"))] == []
