@@ -36,6 +36,7 @@ To write the outputs anew::
 from __future__ import annotations
 
 import asyncio
+import importlib
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -119,6 +120,8 @@ def stage(
     text = "".join(block.body for block in read(path))
     counterparts = {}
     if re.search("openai", text, re.IGNORECASE):
+        for client in ("llms", "embeddings"):  # imported once, and not by every run
+            importlib.import_module(f"llama_index.{client}.openai")
         url = request.getfixturevalue("openai")
         monkeypatch.setenv("OPENAI_API_BASE", url)
         counterparts |= dict.fromkeys(OPENAI, url)
