@@ -44,8 +44,6 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b5c7a", "color-brand-content": "#0b5c7a"},
     "dark_css_variables": {"color-brand-primary": "#6cc3e0", "color-brand-content": "#6cc3e0"},
 }
-pygments_style = "friendly"
-pygments_dark_style = "github-dark"
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
