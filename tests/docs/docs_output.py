@@ -20,6 +20,7 @@ _VARYING = (
     (r"at least [\d.]+ times as long", "longer"),
     (r"forecast: .*", "forecast"),
     (r"([=_~-])\1{3,}", r"\1\1\1"),
+    (r"\s*\(\d+:\d\d:\d\d\)", ""),
     (r"\s+", " "),
 )
 
