@@ -1,8 +1,10 @@
 """Every fenced block of the documentation is executed.
 
-For whoever writes a page. A page begins in an empty folder, and its blocks run in it one after the
-other. What a reader need not see stands in a comment, ``<!--``, the block, ``-->``. Outputs are not
-written by hand: type the command and a first line, and let the last command below do the rest.
+For whoever writes a page: it needs a line in ``docs/index.md``, and its blocks run one after the
+other in a folder that is empty at first. What a reader need not see stands in a comment: ``<!--``,
+the block, ``-->``. Outputs are not written by hand: type the command and a first line, and let the
+last command below do the rest.
+
 The language behind the fence chooses the rule; a block that no rule covers fails.
 
 =========================  ======================================================================
