@@ -135,6 +135,8 @@ def _files(stage: Stage) -> list[str]:
 
 def _yaml(block: Block, stage: Stage) -> None:
     value = yaml.safe_load(block.body) if "broken" not in block.words else None
+    if "workflow" in block.words and isinstance(value, list):
+        value = {"runs": {"steps": value}}
     if isinstance(value, dict) and value.keys() & {"jobs", "runs"}:
         return _workflow(block, stage, value)
     path = stage.write(block.name or "leave.rag.yaml", block.body)

@@ -22,6 +22,7 @@ python                     is executed, in the names of the blocks before. With 
 python NAME                a file that is written and imported
 yaml                       loaded as an evalset, or as the piece of one; GitHub's workflows: what
                            they run exists. ``yaml NAME`` stays there for commands
+yaml workflow              the steps of a workflow: likewise
 yaml broken                does not load; a ``text`` below shows what is said
 toml                       read as settings; ``toml pyproject.toml`` stays there
 =========================  ======================================================================
