@@ -1,21 +1,23 @@
-"""The documentation says what the code does: names, options, examples and links."""
+"""The documentation says what the code does: names, options and links.
+
+Examples, commands and what they print are executed by ``tests/docs/test_pages.py``.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import typer
 import yaml
+from docs_commands import rag_options
 
-from pytest_rag import cli, config, evalset, metrics, plugin
+from pytest_rag import cli, config, metrics
 from pytest_rag.checks import BUDGETS
-from pytest_rag.errors import EvalSetError
 from pytest_rag.evalset import model
 from pytest_rag.metrics import ranking
 from pytest_rag.pipelines.params import LocalParams
@@ -27,27 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
-_FENCE = re.compile(r"^```(\w+)[ ]?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
 
 
 def page(name: str) -> str:
     """Return the text of a page below ``docs``."""
     return (ROOT / "docs" / f"{name}.md").read_text(encoding="utf-8")
-
-
-def blocks(text: str, language: str, info: str = "") -> list[str]:
-    """Return the fenced blocks of one language with these words behind it."""
-    return [body for kind, more, body in _FENCE.findall(text) if (kind, more) == (language, info)]
-
-
-def everywhere(language: str) -> list[Any]:
-    """Return the blocks of all pages as parameters."""
-    return [
-        pytest.param(body, id=f"{path.name}-{number}")
-        for path in PAGES
-        for number, body in enumerate(blocks(path.read_text(encoding="utf-8"), language), 1)
-    ]
 
 
 # --- names ------------------------------------------------------------------------------------
@@ -126,26 +113,12 @@ def test_every_parameter_of_the_local_pipeline_is_described() -> None:
         assert parameter.name == "corpus" or yaml.safe_load(written) == default, parameter.name
 
 
-class _Group:
-    """Takes down what the plugin declares."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-
-    def getgroup(self, *_: str) -> _Group:
-        return self
-
-    def addoption(self, name: str, **_: Any) -> None:
-        self.names.append(name)
-
-
 def test_every_option_is_described() -> None:
     """Each ``--rag-`` option has a row, and no page names one that does not exist."""
-    declared = _Group()
-    plugin.pytest_addoption(declared)  # type: ignore[arg-type]
-    assert [name for name in declared.names if f"| `{name}" not in page("running")] == []
+    options = rag_options()
+    assert [name for name in options if f"| `{name}" not in page("running")] == []
     written = {o for p in PAGES for o in re.findall(r"--rag-[a-z-]+", p.read_text("utf-8"))}
-    assert written <= set(declared.names)
+    assert written <= set(options)
 
 
 def test_every_command_and_its_options_are_described() -> None:
@@ -171,64 +144,6 @@ def test_every_field_of_a_result_is_described() -> None:
     assert [name for name in OUTCOMES if f"| `{name}` |" not in page("running")] == []
 
 
-# --- examples ---------------------------------------------------------------------------------
-
-_QUESTION = {"id": "x", "query": "What?"}
-
-
-def completed(written: str) -> str:
-    """Return an example as a whole file: a case, a piece of a case or of a file is made one."""
-    value = yaml.safe_load(written)
-    if isinstance(value, list):
-        value = {"cases": value}
-    elif "checks" in value:
-        value = {"cases": [{**_QUESTION, "answer": "five", "relevant": ["a.md"], **value}]}
-    elif not value.keys() & {"cases", "cases_from"}:
-        value = {**value, "cases": [_QUESTION]}
-    else:
-        return written
-    return yaml.safe_dump(value, allow_unicode=True)
-
-
-@pytest.mark.parametrize("written", everywhere("yaml"))
-def test_every_example_of_an_evalset_loads(written: str, tmp_path: Path) -> None:
-    """What a reader copies is what the loader takes."""
-    for kind, name, body in _FENCE.findall(page("evalsets")):
-        if kind in ("jsonl", "csv"):
-            (tmp_path / name).write_text(body, encoding="utf-8")
-    path = tmp_path / "example.rag.yaml"
-    path.write_text(completed(written), encoding="utf-8")
-    loaded = evalset.load(path)
-    assert loaded.cases or loaded.drafts
-
-
-def test_every_sample_of_an_error_is_what_is_said(tmp_path: Path) -> None:
-    """The broken examples have the very messages that stand below them."""
-    pair = r"```yaml broken\n(.*?)```\n\n```text\n(.*?)```"
-    samples = re.findall(pair, page("evalsets"), re.DOTALL)
-    path = tmp_path / "leave.rag.yaml"
-    for written, said in samples:
-        path.write_text(written, encoding="utf-8")
-        with pytest.raises(EvalSetError) as error:
-            evalset.load(path)
-        assert str(error.value).replace(f"{tmp_path}/", "") == said.strip()
-    assert len(samples) == 3
-
-
-@pytest.mark.parametrize("written", everywhere("python"))
-def test_every_example_in_python_compiles(written: str) -> None:
-    """No example has a slip of syntax."""
-    assert ast.parse(written).body
-
-
-@pytest.mark.parametrize("written", everywhere("toml"))
-def test_every_example_of_settings_is_valid(written: str, tmp_path: Path) -> None:
-    """What a reader copies into pyproject.toml is accepted."""
-    (tmp_path / "pyproject.toml").write_text(written, encoding="utf-8")
-    assert tomllib.loads(written)["tool"]
-    config.load(tmp_path)
-
-
 # --- the house --------------------------------------------------------------------------------
 
 
@@ -252,7 +167,7 @@ def test_every_module_has_its_sentence() -> None:
 
 def test_imports_point_down() -> None:
     """What a module imports stands below it in the picture, or beside it for a few."""
-    (picture,) = blocks(page("architecture"), "text", "imports")
+    picture = page("architecture").partition("```text imports\n")[2].partition("```")[0]
     place = {unit: n for n, line in enumerate(picture.splitlines()) for unit in line.split()}
     upward = [
         f"{name} -> {other}"
@@ -290,6 +205,13 @@ def slugs(text: str) -> set[str]:
     text = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_page_is_in_the_index() -> None:
+    """A page has its line in ``docs/index.md``, from which the site's navigation is made."""
+    listed = {*re.findall(r"^- \[.*?\]\(([\w./-]+\.md)\)", page("index"), re.MULTILINE), "index.md"}
+    there = {path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").glob("*.md")}
+    assert there == listed
 
 
 @pytest.mark.parametrize("path", PAGES, ids=[path.name for path in PAGES])

@@ -62,7 +62,11 @@ def test_the_command_line_has_the_last_word(run_rag, project):
 
 @pytest.mark.slow
 def test_a_new_recording_replays(run_rag, project, monkeypatch):
-    """With the real model where its packages are: its text differs between builds, not its kind."""
+    """With the real model where its packages are: its text differs between builds, not its kind.
+
+    Three cases of what docs/clients.md types: `python evalsets/handbook_llm/server.py &`, then
+    `pytest evalsets/handbook_llm.rag.yaml --rag-mode=record --rag-concurrency=1`.
+    """
     if importlib.util.find_spec("xllamacpp") is None:
         pytest.skip("needs xllamacpp")
     try:
@@ -77,7 +81,7 @@ def test_a_new_recording_replays(run_rag, project, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setenv("HANDBOOK_LLM_URL", f"{server.listening_address}/v1")
         part = ("-k", "payday or core-time or dive-depth", "--rag-baseline=none")
-        run_rag({}, "--rag-mode=record", "--rag-out=live.jsonl", *part)
+        run_rag({}, "--rag-mode=record", "--rag-concurrency=1", "--rag-out=live.jsonl", *part)
     run_rag({}, "--rag-out=again.jsonl", *part)
     live, again = results(project / "live.jsonl"), results(project / "again.jsonl")
     assert len(live) == 3
