@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
+from pytest_rag.calibration import Calibrations
 from pytest_rag.types import STAGES, CheckResult, Limit, Observation, Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pytest_rag.types import Case
+    from pytest_rag.types import Case, Trust
 
-__all__ = ["BUDGETS", "bounds", "budget", "check", "forbidden", "number"]
+__all__ = ["BUDGETS", "advice", "bounds", "budget", "check", "forbidden", "number"]
 
 
 def _tokens(seen: Observation) -> float | None:
@@ -38,6 +39,9 @@ BUDGETS: Mapping[str, Callable[[Observation], float | None]] = {
 """Limits on what a run used, by name; a bare number is a ceiling. Units are in the name."""
 
 
+_NOTHING_KNOWN: Trust = Calibrations(evalset="")
+
+
 def budget(name: str, seen: Observation) -> Score:
     """Return what a run used of a budget; None with a reason where it was not measured."""
     value = BUDGETS[name](seen)
@@ -51,7 +55,10 @@ def budget(name: str, seen: Observation) -> Score:
 
 
 def check(
-    limits: Iterable[Limit], scores: Mapping[str, Score], seen: Observation
+    limits: Iterable[Limit],
+    scores: Mapping[str, Score],
+    seen: Observation,
+    trust: Trust | None = None,
 ) -> tuple[CheckResult, ...]:
     """Hold a run to its limits; what was not measured never passes.
 
@@ -59,8 +66,18 @@ def check(
         limits: Of the case.
         scores: By metric name as written in the limit.
         seen: For the budgets.
+        trust: Which scores may decide; where nothing is known, those that no judge gave.
     """
-    return tuple(_judge(limit, _score(limit, scores, seen)) for limit in limits)
+    return tuple(
+        _judge(limit, _score(limit, scores, seen), advice(limit.metric, scores, trust))
+        for limit in limits
+    )
+
+
+def advice(metric: str, scores: Mapping[str, Score], trust: Trust | None = None) -> str | None:
+    """Return why a check on a metric decides nothing; None where it decides."""
+    score = scores.get(metric)
+    return None if score is None else (trust or _NOTHING_KNOWN).advice(metric, score)
 
 
 def forbidden(case: Case, seen: Observation) -> tuple[CheckResult, ...]:
@@ -87,7 +104,7 @@ def _score(limit: Limit, scores: Mapping[str, Score], seen: Observation) -> Scor
     return scores.get(limit.metric, Score(value=None, reason="it was not computed"))
 
 
-def _judge(limit: Limit, score: Score) -> CheckResult:
+def _judge(limit: Limit, score: Score, advice: str | None = None) -> CheckResult:
     value = score.value
     passed = (
         value is not None
@@ -95,7 +112,7 @@ def _judge(limit: Limit, score: Score) -> CheckResult:
         and (limit.max is None or value <= limit.max)
     )
     reason = None if passed else _why(limit, score)
-    return CheckResult(limit=limit, value=value, passed=passed, reason=reason)
+    return CheckResult(limit=limit, value=value, passed=passed, reason=reason, advisory=advice)
 
 
 def _why(limit: Limit, score: Score) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag import changes as case_changes
@@ -50,6 +50,7 @@ class MetricVerdict:
         reason: Why it is not comparable, or refused; None where there is nothing to add.
         refused: Whether the limit cannot be held at all, which is red: a value is missing, or
             ``max_drop`` lies under the noise of unchanged code.
+        advisory: Why the verdict turns nothing red; None where it does.
     """
 
     metric: str
@@ -66,11 +67,12 @@ class MetricVerdict:
     needed: int | None = None
     reason: str | None = None
     refused: bool = False
+    advisory: str | None = None
 
     @property
     def bad(self) -> bool:
         """Whether it turns the build red."""
-        return self.verdict == "regressed" or self.refused
+        return (self.verdict == "regressed" or self.refused) and self.advisory is None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +149,7 @@ def compare(
     declared: Sequence[str] | None = None,
     bar: str = "the baseline",
     before: Mapping[str, Floats] | None = None,
+    advice: Mapping[str, str] | None = None,
 ) -> Comparison:
     """Compare what a run measured with what was accepted.
 
@@ -159,6 +162,7 @@ def compare(
             None where that is not known, and nothing is.
         bar: What ``base`` is, in words.
         before: Milliseconds by stage of the base's cases, where they are known.
+        advice: By metric, why it decides nothing; the others share ``alpha`` among themselves.
     """
     now = head.baseline
     shared = Shared.of(base, now)
@@ -180,7 +184,7 @@ def compare(
         evalset=now.evalset,
         bar=bar,
         deterministic=deterministic,
-        metrics=tuple(_decide(pairs, alpha, deterministic=deterministic)),
+        metrics=_all_decided(pairs, alpha, advice or {}, deterministic=deterministic),
         changes=tuple(moved.first),
         moved=moved.count,
         broke=moved.broke,
@@ -199,6 +203,19 @@ def compare(
 
 
 # --- the verdict --------------------------------------------------------------------------------
+
+
+def _all_decided(
+    pairs: Sequence[Pairs], alpha: float, advice: Mapping[str, str], *, deterministic: bool
+) -> tuple[MetricVerdict, ...]:
+    """Return a verdict for each metric; those that decide nothing take no alpha from the others."""
+    found: dict[int, MetricVerdict] = {}
+    for trusted in (True, False):
+        some = [n for n, each in enumerate(pairs) if (each.limit.metric not in advice) is trusted]
+        decided = _decide([pairs[n] for n in some], alpha, deterministic=deterministic)
+        for n, each in zip(some, decided, strict=True):
+            found[n] = replace(each, advisory=advice.get(each.metric))
+    return tuple(found[n] for n in range(len(pairs)))
 
 
 def _decide(

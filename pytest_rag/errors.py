@@ -7,6 +7,7 @@
     │   ├── ConfigError          [tool.pytest-rag], an option, a marker
     │   ├── EvalSetError         one or more problems in an evalset file
     │   ├── BaselineError        a baseline that cannot be used, or found
+    │   ├── CalibrationError     human labels, or a calibration, that cannot be used
     │   ├── LedgerError          the ledger of costs cannot be read or written
     │   └── MissingExtraError    an optional dependency is not installed
     ├── PipelineError            the system under test could not be built or gave something unusable
@@ -32,6 +33,7 @@ __all__ = [
     "BaselineError",
     "BrokenAnswerError",
     "BudgetError",
+    "CalibrationError",
     "CassetteError",
     "ConfigError",
     "EvalSetError",
@@ -65,6 +67,10 @@ class ConfigError(UsageError):
 
 class BaselineError(UsageError):
     """A baseline cannot be read, or is not where it was said to be."""
+
+
+class CalibrationError(UsageError):
+    """A file of human labels, or a calibration made of one, cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -115,7 +115,7 @@ def jobs_of(evalset: EvalSet, case: Case, config: Config) -> list[Job]:
             chosen[name] = (metric, None)
     plan = tuple(chosen.values())
     return [
-        Job(evalset=evalset.name, case=case, metrics=plan, repeat=number)
+        Job(evalset=evalset.name, case=case, metrics=plan, repeat=number, trust=evalset.trust)
         for number in range(case.repeat)
     ]
 

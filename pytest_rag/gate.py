@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pytest_rag.checks import bounds, number
 from pytest_rag.errors import ConfigError
 from pytest_rag.stats import quantile
-from pytest_rag.types import AGGREGATES, STAGES, GateLimit
+from pytest_rag.types import AGGREGATES, STAGES, GateLimit, Score
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_rag.records import Result
-    from pytest_rag.types import Aggregate, Outcome
+    from pytest_rag.types import Aggregate, Outcome, Trust
 
 __all__ = [
     "BUDGETS",
@@ -24,6 +24,7 @@ __all__ = [
     "NOT_APPLICABLE",
     "GateResult",
     "Reading",
+    "advisory",
     "by_case",
     "case_outcome",
     "facts_of",
@@ -67,6 +68,7 @@ class GateResult:
         passed: None where the limit cannot be judged from these results.
         reason: Why it did not pass, with the value, in words for the terminal; None if it did.
         n: How many values the aggregate rests on: runs for percentiles and ``total``, else cases.
+        advisory: Why the verdict turns nothing red; None where it does.
     """
 
     limit: GateLimit
@@ -74,11 +76,17 @@ class GateResult:
     passed: bool | None
     reason: str | None
     n: int
+    advisory: str | None = None
 
     @property
     def name(self) -> str:
         """What is limited, in words: ``nDCG@10 mean``."""
         return f"{self.limit.metric} {self.limit.aggregate}"
+
+    @property
+    def bad(self) -> bool:
+        """Whether it turns the build red."""
+        return self.passed is False and self.advisory is None
 
 
 # --- cases ------------------------------------------------------------------------------------
@@ -118,6 +126,7 @@ def judge_limits(
     declared: int | None = None,
     min_pass: Mapping[str, int] | None = None,
     shard: str | None = None,
+    advice: Mapping[str, str] | None = None,
 ) -> tuple[GateResult, ...]:
     """Hold the results of one evalset to its limits.
 
@@ -131,12 +140,40 @@ def judge_limits(
         declared: How many cases the evalset holds; None where all of them were selected.
         min_pass: By case, how many repeats must pass; all of them where nothing is said.
         shard: Which part of the cases these are, as ``1/3``; None where they are no shard.
+        advice: By metric, why it decides nothing; those that may decide are left out.
     """
     cases = by_case(results)
     partial = f"this is shard {shard}: the limit is on the whole set" if shard else None
     if partial is None and declared is not None and len(cases) < declared:
         partial = f"{len(cases)} of {declared} cases ran: the limit is on the whole set"
-    return tuple(_judge(limit, _measure(limit, cases, min_pass or {}), partial) for limit in limits)
+    told = advice or {}
+    return tuple(
+        _judge(limit, _measure(limit, cases, min_pass or {}), partial, told.get(limit.metric))
+        for limit in limits
+    )
+
+
+def advisory(
+    limits: Iterable[GateLimit], results: Iterable[Result], trust: Trust
+) -> dict[str, str]:
+    """Return, by limited metric, why it decides nothing in these results: nobody trusts its judge.
+
+    A metric of which no score was ever asked for is not among them.
+    """
+    wanted = {limit.metric for limit in limits}
+    seen = {
+        (name, score["judge"], score["version"], score["value"] is None)
+        for run in results
+        for name, score in run.scores.items()
+        if name in wanted and score.get("judge") is not None
+    }
+    found: dict[str, str] = {}
+    for name, judge, version, missing in sorted(seen):
+        score = Score(value=None if missing else 0.0, version=version, judge=judge)
+        reason = trust.advice(name, score)
+        if reason is not None:
+            found.setdefault(name, reason)
+    return found
 
 
 class Reading(NamedTuple):
@@ -170,14 +207,16 @@ def _measure(
     return _Measured([case for case in values if case], missing, len(cases))
 
 
-def _judge(limit: GateLimit, found: _Measured, partial: str | None) -> GateResult:
+def _judge(
+    limit: GateLimit, found: _Measured, partial: str | None, advice: str | None
+) -> GateResult:
     value, n = _aggregate(limit.aggregate, found.values)
     passed: bool | None = None
     reason: str | None = NEEDS_BASELINE
     if limit.min is not None or limit.max is not None:
         reason = partial or _reason(limit, value, found)
         passed = None if partial else reason is None
-    return GateResult(limit=limit, value=value, passed=passed, reason=reason, n=n)
+    return GateResult(limit=limit, value=value, passed=passed, reason=reason, n=n, advisory=advice)
 
 
 def _aggregate(aggregate: Aggregate, cases: Sequence[Sequence[float]]) -> tuple[float | None, int]:

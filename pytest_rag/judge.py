@@ -31,9 +31,10 @@ if TYPE_CHECKING:
         Outcome,
         Score,
         Timing,
+        Trust,
     )
 
-__all__ = ["Job", "broken", "fingerprint_of", "judge", "noted", "outcome_of"]
+__all__ = ["Job", "broken", "fingerprint_of", "judge", "noted", "outcome_of", "scored"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,14 @@ class Job:
         case: The case.
         metrics: What is computed, each with its argument.
         repeat: 0 for the first run of the case.
+        trust: What is known of the evalset's judges.
     """
 
     evalset: str
     case: Case
     metrics: Sequence[tuple[Metric, Any]]
     repeat: int = 0
+    trust: Trust | None = None
 
 
 def judge(job: Job, seen: Observation, judged: Mapping[str, Score] | None = None) -> Result:
@@ -63,7 +66,7 @@ def judge(job: Job, seen: Observation, judged: Mapping[str, Score] | None = None
     """
     resolved = metrics.ranking.resolve_case(job.case, seen)
     scores = metrics.score_all(job.metrics, job.case, seen, resolved, judged=judged)
-    verdicts = (*check(job.case.checks, scores, seen), *forbidden(job.case, seen))
+    verdicts = (*check(job.case.checks, scores, seen, job.trust), *forbidden(job.case, seen))
     gold = {} if isinstance(resolved, str) else _gold(resolved, job.case, seen)
     return _result(
         job,
@@ -71,7 +74,7 @@ def judge(job: Job, seen: Observation, judged: Mapping[str, Score] | None = None
         answer=seen.answer,
         retrieved=_ranked(seen),
         gold=gold,
-        scores={name: _score(score) for name, score in scores.items()},
+        scores={name: scored(score) for name, score in scores.items()},
         checks=[noted(verdict) for verdict in verdicts],
         input_tokens=seen.input_tokens,
         output_tokens=seen.output_tokens,
@@ -151,7 +154,7 @@ def _key_of(names: set[str], seen: Observation) -> str | None:
 
 def outcome_of(verdicts: Iterable[CheckResult]) -> Outcome:
     """Return failed where a limit was broken, error where one could not be measured."""
-    missed = [verdict for verdict in verdicts if not verdict.passed]
+    missed = [each for each in verdicts if not each.passed and each.advisory is None]
     if not missed:
         return "passed"
     return "failed" if any(verdict.value is not None for verdict in missed) else "error"
@@ -241,18 +244,23 @@ def _ranked(seen: Observation) -> list[dict[str, Any]] | None:
     ]
 
 
-def _score(score: Score) -> dict[str, Any]:
-    return _values(score)
+def scored(score: Score) -> dict[str, Any]:
+    """Return a score as a record holds it."""
+    told = _values(score)
+    if score.judge is None:
+        del told["judge"]
+    return told
 
 
 def noted(verdict: CheckResult) -> dict[str, Any]:
     """Return a verdict as a record holds it."""
-    return {
+    told = {
         **_values(verdict.limit),
         "value": verdict.value,
         "passed": verdict.passed,
         "reason": verdict.reason,
     }
+    return told if verdict.advisory is None else {**told, "advisory": verdict.advisory}
 
 
 def _values(of: Call | Limit | Score) -> dict[str, Any]:

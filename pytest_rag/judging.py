@@ -26,7 +26,7 @@ from pytest_rag.trace import Trace, trace, untraced
 from pytest_rag.types import Score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -79,9 +79,28 @@ class Models:
     @property
     def model(self) -> str:
         """The language model's name; empty where none is configured."""
-        if self._settings.model is None:
-            return ""
+        named = self._settings.model
+        if named is None or isinstance(named, OpenAICompatible):
+            return "" if named is None else named.model
         return str(self.llm.metadata.model_name)
+
+    def named(self, uses: Collection[str]) -> str:
+        """Return the names of the models a metric uses; empty where one cannot be told.
+
+        Args:
+            uses: Of ``judge`` and ``embeddings``.
+        """
+        try:
+            names = [self.model] if "judge" in uses else []
+            if "embeddings" in uses:
+                names.append(self._embeddings_name())
+        except Exception:  # noqa: BLE001 - what it is shows when the model is asked
+            return ""
+        return " + ".join(names)
+
+    def _embeddings_name(self) -> str:
+        named = self._settings.embeddings
+        return named.model if isinstance(named, OpenAICompatible) else self.embeddings.model_name
 
     @functools.cached_property
     def llm(self) -> Any:
@@ -301,13 +320,13 @@ class Bench:
         try:
             reason = unready(metric, self._config.judge)
             if reason is not None:
-                return _none(metric, reason), []
+                return _signed(_none(metric, reason), metric, models), []
             with trace(expect_spans=False) as opened, taken(metric, opened):
                 async with limit:
                     score = _finite(metric, await metric.ascore(case, seen, argument, models))
         except Exception as error:  # noqa: BLE001 - a judge's failure is the score's reason
             score = _none(metric, self._reason(error, expired=limit.expired()))
-        return score, opened.calls
+        return _signed(score, metric, models), opened.calls
 
     def _reason(self, error: BaseException, *, expired: bool) -> str:
         if expired:
@@ -322,6 +341,14 @@ class Bench:
 
 def _none(metric: Metric, reason: str) -> Score:
     return Score(value=None, reason=reason, version=metric.version)
+
+
+def _signed(score: Score, metric: AsyncMetric, models: Models) -> Score:
+    """Return a score whose version names the models it comes of: others' are another metric's."""
+    names = models.named(metric.uses)
+    version = f"{score.version} {names}" if names else score.version
+    judge = names if "judge" in metric.uses else None
+    return replace(score, version=version, judge=judge)
 
 
 def _finite(metric: Metric, score: Score) -> Score:

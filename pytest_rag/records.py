@@ -58,8 +58,9 @@ class Result:
         gold: ``{id: {grade, rank, indexed, lost}}``; the rank is None where it was not retrieved,
             ``indexed`` None where the index does not tell what it holds, ``lost`` the stage that
             lost it in words, where one did.
-        scores: ``{metric: {value, reason, version}}``.
-        checks: ``[{metric, min, max, argument, value, passed, reason}]``.
+        scores: ``{metric: {value, reason, version}}``, and ``judge`` where one was asked.
+        checks: ``[{metric, min, max, argument, value, passed, reason}]``, and ``advisory``,
+            the reason why it decides nothing, where it does not.
         stages_ms: Inclusive milliseconds by stage.
         self_ms: Milliseconds by stage without the stages inside it.
         cpu_ms: Processor milliseconds by stage without the stages inside it.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import check, forbidden
 from pytest_rag.evaluation import jobs_of
-from pytest_rag.judge import fingerprint_of, noted, outcome_of
+from pytest_rag.judge import fingerprint_of, noted, outcome_of, scored
 from pytest_rag.metrics import ranking
 from pytest_rag.metrics.answer import AnswerMetric
 from pytest_rag.metrics.gold import resolve
@@ -50,11 +50,12 @@ def rejudge(
     record = _Record(result, case, same_qrels=same_qrels, again=_command(evalset, case, config))
     plan = jobs_of(evalset, case, config)[0].metrics
     scores = {metric.name: record.score(metric, argument) for metric, argument in plan}
-    verdicts = (*check(case.checks, scores, record.seen), *forbidden(case, record.seen))
+    held = check(case.checks, scores, record.seen, evalset.trust)
+    verdicts = (*held, *forbidden(case, record.seen))
     return replace(
         result,
         outcome="error" if record.other_question else outcome_of(verdicts),
-        scores={name: _fields(score) for name, score in scores.items()},
+        scores={name: scored(score) for name, score in scores.items()},
         checks=[*map(redact, map(noted, verdicts)), *record.complaint()],
         gold=record.gold(),
         reference=redact(list(case.answers)),
@@ -121,7 +122,9 @@ class _Record:
         return next(checks, None)
 
     def _unknown(self, metric: Metric, why: str) -> Score:
-        return Score(value=None, reason=f"{why}; measure it: {self.again}", version=metric.version)
+        reason = f"{why}; measure it: {self.again}"
+        judge = "" if "judge" in getattr(metric, "uses", ()) else None
+        return Score(value=None, reason=reason, version=metric.version, judge=judge)
 
     def complaint(self) -> list[dict[str, Any]]:
         """Return what must be said of a case whose recorded answer is to another question."""
@@ -190,7 +193,3 @@ def _observation(result: Result) -> Observation:
         input_tokens=result.input_tokens,
         output_tokens=result.output_tokens,
     )
-
-
-def _fields(score: Score) -> dict[str, Any]:
-    return {"value": score.value, "reason": score.reason, "version": score.version}

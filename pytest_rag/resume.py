@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from pytest_rag import records
+from pytest_rag.checks import advice
 from pytest_rag.errors import RecordError
-from pytest_rag.judge import fingerprint_of
+from pytest_rag.judge import fingerprint_of, noted, outcome_of
+from pytest_rag.types import CheckResult, Limit, Score
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -72,7 +74,8 @@ class Resumed:
         if not alike or known.fingerprint != fingerprint_of(job.case) or not _held(known, job):
             return None
         self._given.add(key)
-        return known
+        self.results[key] = _advised(known, job)
+        return self.results[key]
 
     def gave(self, result: Result) -> bool:
         """Tell whether a result is one of these: it was paid for, and told, by the earlier run."""
@@ -93,6 +96,26 @@ def _held(known: Result, job: Job) -> bool:
     measured = set(known.scores)
     wanted = {metric.name for metric, _ in job.metrics}
     return limits <= checked and wanted <= measured
+
+
+def _advised(known: Result, job: Job) -> Result:
+    """Return a result whose checks decide as far as judges are trusted now."""
+    if known.error is not None or not any(
+        s.get("judge") is not None for s in known.scores.values()
+    ):
+        return known
+    scores = {name: Score(**score) for name, score in known.scores.items()}
+    told = [
+        CheckResult(
+            limit=Limit(**{name: each[name] for name in Limit.__slots__}),
+            value=each["value"],
+            passed=each["passed"],
+            reason=each["reason"],
+            advisory=advice(each["metric"], scores, job.trust),
+        )
+        for each in known.checks
+    ]
+    return replace(known, outcome=outcome_of(told), checks=[noted(each) for each in told])
 
 
 def _files(path: Path) -> Iterator[Path]:

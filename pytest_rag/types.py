@@ -33,6 +33,7 @@ __all__ = [
     "Stage",
     "Step",
     "Timing",
+    "Trust",
 ]
 
 Stage = Literal["embed", "retrieve", "rerank", "synthesize", "llm"]
@@ -158,6 +159,7 @@ class EvalSet:
         alpha: Chance of a false alarm the gate accepts, over all gated metrics together.
         mode: How its models are asked where nobody says on the command line.
         rubrics: Names of checks that are rubrics of the evalset's own.
+        trust: What was found of its judges; None where nobody looked, and none may decide.
     """
 
     name: str
@@ -170,6 +172,7 @@ class EvalSet:
     rubrics: frozenset[str] = frozenset()
     drafts: tuple[Case, ...] = ()
     filters: Mapping[str, Any] = field(default_factory=dict)
+    trust: Trust | None = None
 
 
 # --- what is measured -------------------------------------------------------------------------
@@ -343,11 +346,21 @@ class Score:
         value: Finite, or None.
         reason: One clause; None where there is a value and nothing to add.
         version: Of the metric's definition; a change of it makes scores incomparable.
+        judge: The model that was asked; None where none is, empty where it cannot be told.
     """
 
     value: float | None
     reason: str | None = None
     version: str = "1"
+    judge: str | None = None
+
+
+class Trust(Protocol):
+    """Says which scores may decide."""
+
+    def advice(self, metric: str, score: Score) -> str | None:
+        """Return why a score of a metric decides nothing; None where it may."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,12 +372,14 @@ class CheckResult:
         value: What was measured, or None.
         passed: True only where a value exists and lies within the limit.
         reason: Why it did not pass, in words for the terminal; None where it passed.
+        advisory: Why it decides nothing, whether it passed or not; None where it decides.
     """
 
     limit: Limit
     value: float | None
     passed: bool
     reason: str | None = None
+    advisory: str | None = None
 
 
 class Metric(Protocol):

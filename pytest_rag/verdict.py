@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag import baseline as baselines
+from pytest_rag.calibration import Calibrations
 from pytest_rag.compare import compare
-from pytest_rag.gate import judge_limits
+from pytest_rag.gate import advisory, judge_limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_rag.compare import Comparison
     from pytest_rag.gate import GateResult
     from pytest_rag.records import Result
-    from pytest_rag.types import EvalSet, GateLimit
+    from pytest_rag.types import EvalSet, GateLimit, Trust
 
 __all__ = ["Asked", "Held", "Pending", "Update", "hold", "hold_all", "write_all"]
 
@@ -68,13 +69,13 @@ class Held:
     def bad(self) -> bool:
         """Whether the build must be red."""
         worse = self.comparison is not None and self.comparison.bad and not self.accepted
-        broken = any(gate.passed is False for gate in self.gates)
+        broken = any(gate.bad for gate in self.gates)
         return worse or broken or self.missing is not None
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Return what makes it red, a few words each."""
-        limits = tuple(f"{gate.name} {gate.reason}" for gate in self.gates if gate.passed is False)
+        limits = tuple(f"{gate.name} {gate.reason}" for gate in self.gates if gate.bad)
         missing = () if self.missing is None else ("no baseline",)
         if self.comparison is None or self.accepted:
             return (*limits, *missing)
@@ -83,10 +84,8 @@ class Held:
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON, for the record."""
         comparison = None if self.comparison is None else self.comparison.to_dict()
-        gates = [
-            {"name": g.name, "value": g.value, "passed": g.passed, "reason": g.reason, "n": g.n}
-            for g in self.gates
-        ]
+        keys = ("name", "value", "passed", "reason", "n", "advisory")
+        gates = [{key: getattr(gate, key) for key in keys} for gate in self.gates]
         return {"gates": gates, "comparison": comparison, "missing": self.missing, "bad": self.bad}
 
 
@@ -135,6 +134,7 @@ def hold_all(
             whole=not (cut_short or shard) and all(case.id in seen for case in evalset.cases),
             cut_short=cut_short,
             shard=shard,
+            trust=evalset.trust,
         )
         held[name] = hold(asked, some, facts.get(name, {}), bars, update)
     return held
@@ -156,6 +156,7 @@ class Asked:
         size: How many cases it has, where their ids are not known.
         shard: Which part of the cases was run, as ``1/3``. Of a shard only the cases are judged,
             each by itself: what is limited over the whole set waits for the others.
+        trust: What was found of its judges; None where nobody looked, and none decides.
     """
 
     name: str
@@ -168,6 +169,7 @@ class Asked:
     cut_short: bool = False
     size: int | None = None
     shard: str | None = None
+    trust: Trust | None = None
 
     @property
     def compared(self) -> Sequence[GateLimit]:
@@ -195,8 +197,14 @@ def hold(
         BaselineError: if the bar cannot be used.
     """
     count = asked.size if asked.declared is None else len(asked.declared)
+    advice = advisory(asked.gate, results, asked.trust or Calibrations(evalset=asked.name))
     gates = judge_limits(
-        asked.gate, results, declared=count, min_pass=asked.min_pass, shard=asked.shard
+        asked.gate,
+        results,
+        declared=count,
+        min_pass=asked.min_pass,
+        shard=asked.shard,
+        advice=advice,
     )
     if bars.option == "none":
         return Held(evalset=asked.name, gates=gates)
@@ -215,9 +223,11 @@ def hold(
             declared=asked.declared,
             bar=bar.told,
             before=bar.times,
+            advice=advice,
         )
     pending, missing, notes = _writing(asked, measured, bar, bars, update)
-    if missing is not None and not gated:
+    deciding = any(limit.metric not in advice for limit in asked.compared)
+    if missing is not None and not deciding:
         notes.append(missing)
         missing = None
     return Held(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_rag import records
+from pytest_rag import calibration, records
 from pytest_rag.errors import UsageError
 from pytest_rag.gate import by_case, facts_of, limits_of
 from pytest_rag.verdict import Asked, hold
@@ -95,7 +95,8 @@ class Saved:
 
     def _asked(self, name: str) -> Asked:
         facts, cases = self.facts[name], by_case(self.results_of(name))
-        evalset = self.evalsets.get(name)
+        evalset, file = self.evalsets.get(name), self.file_of(name)
+        trust = calibration.read(file, name) if evalset is None else evalset.trust
         declared: Sequence[str] | None = None
         if evalset is not None:
             declared = [case.id for case in evalset.cases]
@@ -107,7 +108,7 @@ class Saved:
         gate, alpha = limits_of(facts.get("gate") or {})
         return Asked(
             name=name,
-            file=self.file_of(name),
+            file=file,
             gate=gate,
             alpha=alpha,
             declared=declared,
@@ -116,6 +117,7 @@ class Saved:
             cut_short=cut_short,
             size=facts["cases"],
             shard=self.shard,
+            trust=trust,
         )
 
     def summary(self, held: Mapping[str, Held]) -> Summary:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag import calibration
 from pytest_rag.errors import ConfigError, UsageError
 from pytest_rag.evalset.build import Builder, read_defaults
 from pytest_rag.evalset.bulk import read_bulk
@@ -40,6 +41,7 @@ def load(path: Path, *, text: bytes | None = None) -> EvalSet:
 
     Raises:
         EvalSetError: with every problem of the files.
+        CalibrationError: if what was found of its judges cannot be read.
     """
     problems = Problems(path)
     data = _read(path, problems) if text is None else _bounded(text, len(text), problems)
@@ -47,7 +49,7 @@ def load(path: Path, *, text: bytes | None = None) -> EvalSet:
         evalset = None if data is None else _parse(data, problems)
     if evalset is None or problems.found:
         problems.throw()
-    return evalset
+    return replace(evalset, trust=calibration.read(path, evalset.name))
 
 
 def _parse(data: bytes, problems: Problems) -> EvalSet | None:

@@ -18,7 +18,7 @@ class Judge(Protocol):
     """The models that judge answers, as ``[tool.pytest-rag.judge]`` names them.
 
     Attributes:
-        model: The language model's name, for the version of what it judged.
+        model: The language model's name.
     """
 
     @property

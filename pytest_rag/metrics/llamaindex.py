@@ -5,6 +5,7 @@ The only module of the metrics that knows LlamaIndex; it is imported when a judg
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import re
 from dataclasses import dataclass
@@ -222,8 +223,14 @@ class EvaluatorMetric:
             said = _short(" ".join(message_of(error).split()))
             raise JudgeError(f"its answer is not what it was asked for: {said}") from error
         value = self._value(result)
-        version = f"{self.version} {judge.model}" if "judge" in self.uses else self.version
+        version = self._version_of(argument)
         return Score(value=value, reason=_feedback(result), version=version)
+
+    def _version_of(self, argument: Any) -> str:
+        """Return the version with what else the judge was told: another guideline, another metric."""
+        if self._kind.takes is None:
+            return self.version
+        return f"{self.version} {hashlib.sha256(_lines(argument).encode()).hexdigest()[:8]}"
 
     def _lack(self, case: Case, observation: Observation) -> str | None:
         if observation.answer is None:

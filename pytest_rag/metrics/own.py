@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -115,8 +115,7 @@ class FunctionMetric:
         given = self._given(case, observation, argument)
         if "judge" in self.parameters:
             given["judge"] = judge
-        found = self._read(await self.function(**given))
-        return replace(found, version=f"{found.version} {judge.model}") if self.uses else found
+        return self._read(await self.function(**given))
 
     def _given(self, case: Case, observation: Observation, argument: Any) -> dict[str, Any]:
         names = (name for name in self.parameters if name in _GIVES)

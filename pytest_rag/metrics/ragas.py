@@ -139,11 +139,9 @@ class RagasMetric:
         if lack is not None:
             return self._none(lack)
         value, reason = await judge.apart(partial(self._best, case, observation, judge))
-        version = f"{self.version} {judge.model}" if "judge" in self.uses else self.version
         if value is not None:
-            return Score(value=value, reason=reason, version=version)
-        why = reason or "it found nothing to judge"
-        return Score(value=None, reason=f"ragas gave no number: {why}", version=version)
+            return Score(value=value, reason=reason, version=self.version)
+        return self._none(f"ragas gave no number: {reason or 'it found nothing to judge'}")
 
     async def _best(self, case: Case, observation: Observation, judge: Judge) -> _Found:
         """Return the score against the first reference answer; against all where that is free."""

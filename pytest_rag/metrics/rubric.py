@@ -82,10 +82,7 @@ class RubricMetric:
     @property
     def version(self) -> str:
         """The version of the prompt, whatever model reads it."""
-        return self._version("")
-
-    def _version(self, model: str) -> str:
-        parts = [_PROMPT, self.question, self.low, self.high, list(self.show), model]
+        parts = [_PROMPT, self.question, self.low, self.high, list(self.show)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]
 
     def score(self, case: Case, observation: Observation, argument: Any = None) -> Score:  # noqa: ARG002
@@ -110,7 +107,7 @@ class RubricMetric:
         if "retrieved" in self.show and observation.retrieved is None:
             return self._none(NOT_TOLD)
         value, reason = self._read(await judge.ask(self._prompt(case, observation)))
-        return Score(value=value, reason=reason, version=self._version(judge.model))
+        return Score(value=value, reason=reason, version=self.version)
 
     def _prompt(self, case: Case, observation: Observation) -> str:
         shown = {

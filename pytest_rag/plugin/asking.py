@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_rag import metrics
+from pytest_rag import calibration, metrics
 from pytest_rag.checks import BUDGETS, check, forbidden
 from pytest_rag.costs.admission import admitted
 from pytest_rag.costs.purse import purse_of, settled
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
     from pytest_rag.records import Result
-    from pytest_rag.types import CheckResult, Metric, Observation, Score
+    from pytest_rag.types import CheckResult, Metric, Observation, Score, Trust
 
 __all__ = ["RAG", "Rag"]
 
@@ -246,11 +246,19 @@ class Rag:
         known = {m.name: asked.judged[m.name, repr(a)] for m, a in awaited(wanted)}
         return metrics.score_all(wanted, asked.case, asked.seen, judged=known)
 
+    @functools.cached_property
+    def _trust(self) -> Trust | None:
+        """What was found of the judges: of the evalset's, or those of the test file."""
+        if self._parameter is not None:
+            return self._parameter.evalset.trust
+        path = self._request.path
+        return calibration.read(path, path.stem)
+
     def _job(self, case: Case, number: int) -> Job:
         """Return the job of the n-th question of this test, under the test's name."""
         name = self._request.node.nodeid
         name = name.partition("[")[0] if self._parameter else name.partition("::")[0]
-        evalset = EvalSet(name=name, path=self._request.path, cases=())
+        evalset = EvalSet(name=name, path=self._request.path, cases=(), trust=self._trust)
         repeat = 0
         if self._parameter is not None:
             evalset = replace(self._parameter.evalset, name=name)
@@ -344,7 +352,7 @@ class Rag:
         written = (limit for limit in asked.case.checks if limit.metric not in BUDGETS)
         scores = self._scores([metrics.of_limit(limit) for limit in written], asked)
         return (
-            *check(asked.case.checks, scores, asked.seen),
+            *check(asked.case.checks, scores, asked.seen, self._trust),
             *forbidden(asked.case, asked.seen),
         )
 
@@ -361,7 +369,7 @@ def _skip_refused(asked: _Asked) -> None:
 
 def _raise(asked: _Asked, verdicts: Iterable[CheckResult]) -> None:
     __tracebackhide__ = True
-    missed = [verdict.reason for verdict in verdicts if not verdict.passed]
+    missed = [each.reason for each in verdicts if not each.passed and each.advisory is None]
     if missed:
         said = asked.seen.answer
         answer = "" if said is None else f"\n  answer: {redact(said[:300])!r}"

@@ -11,7 +11,7 @@ from pydantic_core import PydanticSerializationError
 
 from pytest_rag.gate import by_case, case_outcome
 from pytest_rag.redact import redact
-from pytest_rag.report.summary import case_reasons
+from pytest_rag.report.troubles import case_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,6 +71,16 @@ class Gate(_Part):
     passed: bool | None = Field(description="Null where it cannot be judged.")
     reason: str | None
     n: int
+    advisory: str | None = Field(description="Why it turns nothing red; null where it does.")
+
+
+class Advice(_Part):
+    """A judged metric whose checks and limits decide nothing."""
+
+    metric: str
+    reason: str = Field(description="What nobody has found of its judge, or what was found.")
+    checked: int = Field(description="Cases with a check on it.")
+    missed: list[str] = Field(description="Those of them that do not keep it.")
 
 
 class Trouble(_Part):
@@ -110,6 +120,7 @@ class EvalSetPart(_Part):
     comparison: dict[str, Any] | None = Field(description="With the baseline; null without one.")
     notes: list[str]
     troubles: list[Trouble]
+    advice: list[Advice]
     cases: list[CaseRow]
 
 
@@ -175,6 +186,7 @@ def _evalset(each: EvalSetSummary, cases: list[Result]) -> EvalSetPart:
         comparison=held["comparison"],
         notes=list(each.held.notes),
         troubles=[Trouble(**_listed(asdict(trouble))) for trouble in each.troubles],
+        advice=[Advice(**_listed(asdict(each))) for each in each.advice],
         cases=list(_rows(cases)),
     )
 

@@ -13,7 +13,7 @@ from pytest_rag.gate import case_outcome
 from pytest_rag.metrics.gold import matches
 from pytest_rag.metrics.ranking import order
 from pytest_rag.report.layout import LABEL, MOST, count, cut, duration, labelled, printable
-from pytest_rag.report.summary import case_reasons
+from pytest_rag.report.troubles import case_reasons, decides
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -63,6 +63,10 @@ def _case(results: Sequence[Result], case: Case, *, told: bool, width: int) -> I
         yield "  the traceback is shown at the first case with this error"
     elif run.error is not None and run.outcome == "error":
         yield from (f"    {line}" for line in _bounded(_rest(run.error)))
+    for advised in run.checks:
+        if not (decides(advised) or advised["passed"]):
+            text = f"advisory: {cut(advised['reason'])}"
+            yield from wrap(text, width, initial_indent="  ", subsequent_indent="    ")
     for note in run.notes:
         yield from wrap(cut(note), width, initial_indent="  ", subsequent_indent="    ")
     for label, text in (*_said(run, case), *_spent(run)) if run.error is None else ():
@@ -119,7 +123,7 @@ def _said(run: Result, case: Case) -> Iterator[tuple[str, str]]:
 
 def _spent(run: Result) -> Iterator[tuple[str, str]]:
     """Yield where the time went if a time was too long, and the calls if they used too much."""
-    broken = {check["metric"] for check in run.checks if not check["passed"]}
+    broken = {check["metric"] for check in run.checks if decides(check) and not check["passed"]}
     if any(name.endswith("_ms") for name in broken) and run.latency_ms is not None:
         stages = (f"{stage} {duration(ms)}" for stage, ms in run.stages_ms.items())
         yield "time", " · ".join([f"latency {duration(run.latency_ms)}", *stages])

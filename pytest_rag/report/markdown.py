@@ -146,6 +146,9 @@ def _doubts(each: EvalSetSummary) -> Iterator[str]:
             yield f"{code(verdict.metric)} {verdict.verdict}"
     if found is not None and (found.removed or found.weakened or found.edited):
         yield "cases or limits changed, see below"
+    for advice in each.advice:
+        missed = f", missed by {count(len(advice.missed), 'case')}" if advice.missed else ""
+        yield f"{code(advice.metric)} decides nothing{missed}: {code(advice.reason)}"
     yield from map(code, each.held.notes)
 
 
@@ -283,7 +286,8 @@ def _limits(gates: Sequence[GateResult], rows: int) -> Iterator[str]:
 def _limit(gate: GateResult) -> tuple[str, ...]:
     value = "unknown" if gate.value is None else number(gate.value)
     limit = bounds(gate.limit.min, gate.limit.max)
-    return code(gate.name), value, limit, "✅" if gate.passed else f"❌ {code(gate.reason or '')}"
+    mark = "✅" if gate.passed else f"❌ {code(gate.reason or '')}"
+    return code(gate.name), value, limit, mark if gate.advisory is None else f"advisory {mark}"
 
 
 def _failures(each: EvalSetSummary, rows: int, record: str | None) -> Iterator[str]:

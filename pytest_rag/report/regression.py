@@ -66,9 +66,10 @@ def _style(each: MetricVerdict) -> Style:
 def fall(each: MetricVerdict) -> str:
     """Return a verdict with the means before and after: ``regressed  0.812 → 0.640 (-0.172)``."""
     if each.base is None or each.head is None:
-        return each.verdict
+        return f"{each.verdict}{', advisory' if each.advisory else ''}"
     change = each.head - each.base
-    pairs = count(each.pairs, "pair")
+    told = ", advisory" if each.advisory else ""
+    pairs = f"{count(each.pairs, 'pair')}{told}"
     return f"{each.verdict}  {each.base:.3f} → {each.head:.3f} ({change:+.3f}), {pairs}"
 
 

@@ -7,7 +7,7 @@ import io
 from typing import TYPE_CHECKING
 
 from pytest_rag.report.layout import cut, harmless
-from pytest_rag.report.summary import case_reasons
+from pytest_rag.report.troubles import case_reasons
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

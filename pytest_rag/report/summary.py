@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.costs.prices import JUDGE, if_free, tokens_of
 from pytest_rag.gate import by_case, case_outcome
-from pytest_rag.report.layout import cut
+from pytest_rag.report.troubles import advice, troubles
 from pytest_rag.stats import mean_interval, quantile
 from pytest_rag.types import OUTCOMES, STAGES
 from pytest_rag.verdict import Held
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.gate import GateResult
     from pytest_rag.records import Result
+    from pytest_rag.report.troubles import Advice, Trouble
     from pytest_rag.types import Outcome
 
 __all__ = [
@@ -27,9 +28,7 @@ __all__ = [
     "MetricRow",
     "Summary",
     "TimeRow",
-    "Trouble",
     "Usage",
-    "case_reasons",
     "summarise",
 ]
 
@@ -112,21 +111,6 @@ class Usage:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trouble:
-    """Cases that did not pass for the same reasons.
-
-    Attributes:
-        outcome: ``failed``, ``error`` or ``not_run``.
-        reasons: Each once.
-        cases: Their ids, in the order they ran.
-    """
-
-    outcome: Outcome
-    reasons: tuple[str, ...]
-    cases: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class EvalSetSummary:
     """One evalset.
 
@@ -139,6 +123,7 @@ class EvalSetSummary:
         usage: Tokens, money, origins of calls.
         held: What was decided of the whole: limits, and the comparison with the baseline.
         troubles: What did not pass: failed, then error, then not run.
+        advice: What was judged and decides nothing, by metric.
     """
 
     name: str
@@ -149,6 +134,7 @@ class EvalSetSummary:
     usage: Usage
     held: Held
     troubles: tuple[Trouble, ...]
+    advice: tuple[Advice, ...] = ()
 
     @property
     def cases(self) -> int:
@@ -233,7 +219,8 @@ def _evalset(
         times=tuple(_times(runs)),
         usage=_usage(runs),
         held=held,
-        troubles=tuple(_troubles(cases, outcomes)),
+        troubles=tuple(troubles(cases, outcomes)),
+        advice=tuple(advice(cases, held)),
     )
 
 
@@ -346,46 +333,3 @@ def _why_unknown(run: Result) -> str:
                 return f"no token count for {model!r}; {if_free(str(model))}"
             return f"no price is known for {model!r}; add it to [tool.pytest-rag.prices]"
     return "the run broke" if run.error else "the pipeline tells of no calls"
-
-
-# --- what did not pass ------------------------------------------------------------------------
-
-
-def _troubles(
-    cases: Mapping[str, Sequence[Result]], outcomes: Mapping[str, Outcome]
-) -> Iterator[Trouble]:
-    groups: dict[tuple[Outcome, tuple[str, ...]], list[str]] = {}
-    for case, runs in cases.items():
-        if outcomes[case] != "passed":
-            groups.setdefault((outcomes[case], case_reasons(runs)), []).append(case)
-    for (outcome, reasons), ids in sorted(groups.items(), key=lambda g: OUTCOMES.index(g[0][0])):
-        yield Trouble(outcome=outcome, reasons=reasons, cases=tuple(ids))
-
-
-def case_reasons(runs: Sequence[Result]) -> tuple[str, ...]:
-    """Return what went wrong in the runs of a case: each check once, each error once.
-
-    Where a check failed in several runs the first one's reason is told, with their number.
-    """
-    first: dict[Any, str] = {}
-    counts: Counter[Any] = Counter()
-    for run in runs:
-        for key, reason in _complaints(run):
-            first.setdefault(key, cut(reason))
-            counts[key] += 1
-    if len(runs) == 1:
-        return tuple(first.values())
-    return tuple(f"{text} ({counts[key]} of {len(runs)} runs)" for key, text in first.items())
-
-
-def _complaints(run: Result) -> Iterator[tuple[Any, str]]:
-    """Yield what is wrong with a run, each with a key that is the same in its repeats."""
-    if run.error is not None:
-        message = (run.error["message"].strip().splitlines() or [""])[0]
-        kind = "" if run.outcome == "not_run" else run.error["type"]
-        text = ": ".join(filter(None, (kind, message)))
-        yield text, text
-    for check in run.checks:
-        if not check["passed"]:
-            reason = check.get("reason") or f"{check['metric']} did not pass"
-            yield (check["metric"], repr(check.get("argument"))), reason

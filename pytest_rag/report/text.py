@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pytest_rag.gate import GateResult
-    from pytest_rag.report.summary import EvalSetSummary, Summary, TimeRow, Trouble, Usage
+    from pytest_rag.report.summary import EvalSetSummary, Summary, TimeRow, Usage
+    from pytest_rag.report.troubles import Advice, Trouble
     from pytest_rag.types import Outcome
 
 __all__ = ["lines"]
@@ -78,6 +79,7 @@ def _evalset(each: EvalSetSummary, *, verbose: bool, width: int) -> Iterator[Lin
         yield from block("own time", _own_times(each.times), width)
     yield from block("cost", _usage(each), width)
     yield from _gates(_undecided(each), width)
+    yield from _advice(each.advice, width)
     yield from regression_lines(each.held, width=width, verbose=verbose)
     yield from _troubles(each.troubles, verbose=verbose, width=width)
 
@@ -170,19 +172,28 @@ def _gates(gates: Sequence[GateResult], width: int) -> Iterator[Line]:
         if gate.passed is None:
             waiting.setdefault(gate.reason or "", []).append(gate.name)
         else:
-            told.append((_kept(gate), "good") if gate.passed else (_broken(gate), "bad"))
+            told.append(_told(gate))
     told += [(f"not judged: {', '.join(n)}: {why}", "dim") for why, n in waiting.items()]
     for place, (text, style) in enumerate(told):
         yield from labelled("gate" if place == 0 else "", text, width, style)
 
 
-def _kept(gate: GateResult) -> str:
-    limit = gate.limit
-    return f"passed: {gate.name} {number(gate.value or 0.0)}, limit {bounds(limit.min, limit.max)}"
+def _told(gate: GateResult) -> tuple[str, Style]:
+    if gate.passed:
+        bound = bounds(gate.limit.min, gate.limit.max)
+        text = f"{gate.name} {number(gate.value or 0.0)}, limit {bound}"
+        return (f"passed: {text}", "good") if gate.advisory is None else (f"advisory: {text}", "")
+    if gate.advisory is not None:
+        return f"advisory, missed: {gate.name} {gate.reason}", "bold"
+    return f"FAILED: {gate.name} {gate.reason}", "bad"
 
 
-def _broken(gate: GateResult) -> str:
-    return f"FAILED: {gate.name} {gate.reason}"
+def _advice(advice: Sequence[Advice], width: int) -> Iterator[Line]:
+    """Yield what was judged and decides nothing, with what to type where that helps."""
+    for each in advice:
+        missed = f"; its check was missed by {_named(each.missed)}" if each.missed else ""
+        text = f"{each.metric} decides nothing{missed}: {each.reason}"
+        yield from labelled("advisory", text, width, "bold" if each.missed else "dim")
 
 
 # --- what did not pass ------------------------------------------------------------------------
@@ -208,9 +219,11 @@ def _troubles(troubles: Sequence[Trouble], *, verbose: bool, width: int) -> Iter
 
 
 def _who(each: Trouble, *, verbose: bool) -> str:
-    """Name the cases: one by its id, few by their ids, many by their number and the first ids."""
-    if len(each.cases) == 1:
-        return each.cases[0]
-    if verbose or len(each.cases) <= _IDS:
-        return ", ".join(each.cases)
-    return f"{count(len(each.cases), 'case')} ({', '.join(each.cases[:_IDS])}, …)"
+    return ", ".join(each.cases) if verbose else _named(each.cases)
+
+
+def _named(cases: Sequence[str]) -> str:
+    """Name cases: few by their ids, many by their number and the first ids."""
+    if len(cases) <= _IDS:
+        return ", ".join(cases)
+    return f"{count(len(cases), 'case')} ({', '.join(cases[:_IDS])}, …)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from math import atanh, isnan, sqrt, tanh
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_rag.stats.distributions import NORMAL, finite
 from pytest_rag.stats.intervals import wilson
@@ -296,7 +296,7 @@ def auc(scores: Floats, people: Truths) -> float:
 
 
 def rank_agreement(
-    figure: Callable[[Floats, Floats], float],
+    figure: Callable[[Floats, Any], float],
     scores: Floats,
     people: Floats | Truths,
     clusters: Places,

@@ -126,6 +126,4 @@ def powered_mean(
         mean += weight * (float(scores.mean()) - known.judge_mean)
         variance += weight**2 * var / many
     reach = student_quantile((1 + level) / 2, max(1, n - 2)) * sqrt(variance)
-    return Powered(
-        mean=mean, low=mean - reach, high=mean + reach, weight=weight, n=n, judged=many
-    )
+    return Powered(mean=mean, low=mean - reach, high=mean + reach, weight=weight, n=n, judged=many)

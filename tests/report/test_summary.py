@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_rag.gate import judge_limits
 from pytest_rag.records import Result
-from pytest_rag.report.summary import case_reasons, summarise
+from pytest_rag.report.summary import summarise
+from pytest_rag.report.troubles import case_reasons
 from pytest_rag.types import GateLimit
 from pytest_rag.verdict import Held
 

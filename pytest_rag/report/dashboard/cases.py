@@ -13,7 +13,7 @@ from pytest_rag.metrics.gold import matches
 from pytest_rag.report.dashboard.history import average, mean_score
 from pytest_rag.report.dashboard.moves import CHANGES, moves, stage_lost
 from pytest_rag.report.layout import printable
-from pytest_rag.report.summary import case_reasons
+from pytest_rag.report.troubles import case_reasons
 from pytest_rag.types import OUTCOMES
 
 if TYPE_CHECKING:
