@@ -12,7 +12,6 @@ import os
 import re
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag.errors import CalibrationError
@@ -20,6 +19,7 @@ from pytest_rag.files import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from pytest_rag.types import Score
 

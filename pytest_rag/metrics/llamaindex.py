@@ -227,7 +227,7 @@ class EvaluatorMetric:
         return Score(value=value, reason=_feedback(result), version=version)
 
     def _version_of(self, argument: Any) -> str:
-        """Return the version with what else the judge was told: another guideline, another metric."""
+        """Return the version with what else the judge was told: its guideline."""
         if self._kind.takes is None:
             return self.version
         return f"{self.version} {hashlib.sha256(_lines(argument).encode()).hexdigest()[:8]}"

@@ -1,0 +1,1 @@
+"""Answers that people judged, and metrics → how far each metric may be trusted."""
