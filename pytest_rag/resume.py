@@ -100,11 +100,9 @@ def _held(known: Result, job: Job) -> bool:
 
 def _advised(known: Result, job: Job) -> Result:
     """Return a result whose checks decide as far as judges are trusted now."""
-    if known.error is not None or not any(
-        s.get("judge") is not None for s in known.scores.values()
-    ):
-        return known
     scores = {name: Score(**score) for name, score in known.scores.items()}
+    if known.error is not None or all(score.judge is None for score in scores.values()):
+        return known
     told = [
         CheckResult(
             limit=Limit(**{name: each[name] for name in Limit.__slots__}),

@@ -137,12 +137,14 @@ def _percentiles(found: Sequence[float]) -> tuple[float, float] | None:
 # --- yes or no --------------------------------------------------------------------------------
 
 
-def agreement(said: Truths, people: Truths, clusters: Places, *, seed: int = 0) -> Estimate:
-    """Return Cohen's kappa of two yes-or-no opinions with its 95 % interval.
+def agreement(
+    said: Truths, people: Truths, clusters: Places, *, seed: int = 0
+) -> tuple[Estimate, Estimate]:
+    """Return Cohen's kappa of two yes-or-no opinions, and the share on which they agree.
 
-    The interval is a percentile bootstrap over clusters. Where few answers all agree a bootstrap
-    knows no doubt: the lower end is therefore at most that of Wilson's interval (1927) of the
-    observed agreement, with as many answers as the bootstrap's spread is worth, and p_e held.
+    Each has a 95 % interval: a percentile bootstrap over clusters. Where few answers all agree a
+    bootstrap knows no doubt: the lower end is therefore at most that of Wilson's interval (1927) of
+    the observed agreement, with as many answers as the bootstrap's spread is worth, and p_e held.
 
     Args:
         said: The metric's opinion, shape ``(n,)``.
@@ -154,19 +156,22 @@ def agreement(said: Truths, people: Truths, clusters: Places, *, seed: int = 0) 
 
     table = Table.of(said, people)
     if table.kappa is None:
-        return Estimate(None)
+        return Estimate(None), Estimate(table.right)
     rights, kappas = [], []
     for places in _resampled(clusters, seed, said.size):
         each = Table.of(said[places], people[places])
         rights.append(each.right)
         kappas.append(np.nan if each.kappa is None else each.kappa)
-    found = _percentiles(kappas)
-    if found is None:
-        return Estimate(table.kappa)
+    found, shares = _percentiles(kappas), _percentiles(rights)
+    if found is None or shares is None:
+        return Estimate(table.kappa), Estimate(table.right)
     worth = _worth(table.right, float(np.var(rights)), int(clusters.max()) + 1, said.size)
     bound = wilson(round(table.right * worth), worth) or (0.0, 1.0)
     honest = (bound[0] - table.chance) / (1 - table.chance)
-    return Estimate(table.kappa, min(found[0], honest), max(found[1], table.kappa))
+    return (
+        Estimate(table.kappa, min(found[0], honest), max(found[1], table.kappa)),
+        Estimate(table.right, min(shares[0], bound[0]), max(shares[1], table.right)),
+    )
 
 
 def _worth(share: float, variance: float, clusters: int, n: int) -> int:
