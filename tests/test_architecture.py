@@ -25,7 +25,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = (
     {"errors", "types", "extras", "sentences", "files", "git"},
     {"registry", "intervals", "vectors"},
-    {"metrics", "stats", "redact", "zones"},
+    {"calibration", "metrics", "stats", "redact", "zones"},
     {"buildings", "cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
@@ -38,7 +38,7 @@ LAYERS = (
     {"changes", "noise", "ratios", "rejudge", "exchange", "authoring"},
     {"pairing"},
     {"compare"},
-    {"verdict", "sides"},
+    {"calibrating", "verdict", "sides"},
     {"report"},
     {"cli", "plugin"},
 )

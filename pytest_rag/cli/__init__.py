@@ -17,6 +17,7 @@ from pytest_rag.cli import baseline
 from pytest_rag.cli.aa import aa
 from pytest_rag.cli.ab import ab
 from pytest_rag.cli.cache import cache
+from pytest_rag.cli.calibrate import calibrate
 from pytest_rag.cli.capture import capture
 from pytest_rag.cli.compare import compare
 from pytest_rag.cli.convert import convert
@@ -81,6 +82,7 @@ _COMMANDS: tuple[Any, ...] = (
     merge,
     aa,
     ab,
+    calibrate,
     report,
     costs,
     convert,
