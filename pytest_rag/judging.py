@@ -22,7 +22,7 @@ from pytest_rag.loop import in_thread
 from pytest_rag.pipelines.awaiting import is_natively_async
 from pytest_rag.pipelines.factory import key_missing, load_object
 from pytest_rag.replay import scope
-from pytest_rag.trace import Trace, trace, untraced
+from pytest_rag.trace import Trace, install, trace, untraced
 from pytest_rag.types import Score
 
 if TYPE_CHECKING:
@@ -321,6 +321,8 @@ class Bench:
             reason = unready(metric, self._config.judge)
             if reason is not None:
                 return _signed(_none(metric, reason), metric, models), []
+            if metric.uses:
+                install()
             with trace(expect_spans=False) as opened, taken(metric, opened):
                 async with limit:
                     score = _finite(metric, await metric.ascore(case, seen, argument, models))

@@ -13,6 +13,7 @@ from pytest_rag.judge import fingerprint_of, noted, outcome_of, scored
 from pytest_rag.metrics import ranking
 from pytest_rag.metrics.answer import AnswerMetric
 from pytest_rag.metrics.gold import resolve
+from pytest_rag.metrics.rubric import RubricMetric
 from pytest_rag.redact import redact
 from pytest_rag.types import Call, Observation, Retrieved, Score, Timing
 
@@ -96,7 +97,7 @@ class _Record:
         if isinstance(metric, ranking.RankingMetric):
             return self._ranked(metric)
         recorded = self.result.scores.get(metric.name)
-        same = recorded is not None and _same(argument, self._argument(metric.name))
+        same = recorded is not None and self._asked_same(metric, argument, recorded)
         if not isinstance(metric, AnswerMetric):
             same = same and self.same_reference and self.same_gold
         elif metric.name != _NEEDS_TEXTS:
@@ -117,9 +118,12 @@ class _Record:
             return self._unknown(metric, "its gold names more than documents, which records lack")
         return metric.score(self.case, self.seen)
 
-    def _argument(self, name: str) -> Any:
-        checks = (c["argument"] for c in self.result.checks if c["metric"] == name)
-        return next(checks, None)
+    def _asked_same(self, metric: Metric, argument: Any, recorded: Mapping[str, Any]) -> bool:
+        """Tell whether a score was given with the same argument, or by the same rubric."""
+        if isinstance(metric, RubricMetric):
+            return str(recorded["version"]).partition(" ")[0] == metric.version
+        checks = (c["argument"] for c in self.result.checks if c["metric"] == metric.name)
+        return _same(argument, next(checks, None))
 
     def _unknown(self, metric: Metric, why: str) -> Score:
         reason = f"{why}; measure it: {self.again}"
