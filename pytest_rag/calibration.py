@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag.errors import CalibrationError
 from pytest_rag.files import write_atomically
+from pytest_rag.stats.prediction import Labelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,6 +76,17 @@ class Calibrations:
         if known["use"] == "gate":
             return None
         return f"its calibration says {known['use']!r}: {known['why']}"
+
+    def labelled(self, metric: str, version: str) -> Labelled | None:
+        """Return what corrects a mean of a metric's scores of this version, or None.
+
+        Of a metric that is no better than chance nobody wants to know.
+        """
+        known = self.metrics.get(metric)
+        if known is None or known["version"] != version or known["use"] == "do not use":
+            return None
+        pairs = known.get("pairs")
+        return None if pairs is None else Labelled(**pairs)
 
     def _command(self, metric: str) -> str:
         words = ["pytest-rag", "calibrate", "HUMAN.jsonl", "--metric", metric]
@@ -154,7 +166,18 @@ def _wrong(metrics: Mapping[str, Any]) -> str | None:
             return f"{' or '.join(_TEXTS)} of {name!r}"
         if not isinstance(told.get("judge", 0), str | None):
             return f"'judge' of {name!r}"
+        if not _are_pairs(told.get("pairs")):
+            return f"'pairs' of {name!r}"
     return None
+
+
+def _are_pairs(pairs: object) -> bool:
+    if pairs is None:
+        return True
+    if not isinstance(pairs, dict) or pairs.keys() != set(Labelled.__slots__):
+        return False
+    numbers = all(isinstance(x, int | float) and not isinstance(x, bool) for x in pairs.values())
+    return numbers and pairs["n"] > 1
 
 
 def merged(old: Calibrations, found: Mapping[str, Mapping[str, Any]]) -> Calibrations:

@@ -12,7 +12,8 @@ from pytest_rag.types import STAGES, CheckResult, Limit, Observation, Score
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pytest_rag.types import Case, Trust
+    from pytest_rag.trust import Trust
+    from pytest_rag.types import Case
 
 __all__ = ["BUDGETS", "advice", "bounds", "budget", "check", "forbidden", "number"]
 

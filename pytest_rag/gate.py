@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pytest_rag.records import Result
-    from pytest_rag.types import Aggregate, Outcome, Trust
+    from pytest_rag.trust import Trust
+    from pytest_rag.types import Aggregate, Outcome
 
 __all__ = [
     "BUDGETS",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.config import Config
     from pytest_rag.metrics.gold import Resolved
+    from pytest_rag.trust import Trust
     from pytest_rag.types import (
         Call,
         Case,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
         Outcome,
         Score,
         Timing,
-        Trust,
     )
 
 __all__ = ["Job", "broken", "fingerprint_of", "judge", "noted", "outcome_of", "scored"]

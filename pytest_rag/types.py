@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from pytest_rag.trust import Trust
+
 __all__ = [
     "AGGREGATES",
     "MODES",
@@ -33,7 +35,6 @@ __all__ = [
     "Stage",
     "Step",
     "Timing",
-    "Trust",
 ]
 
 Stage = Literal["embed", "retrieve", "rerank", "synthesize", "llm"]
@@ -353,14 +354,6 @@ class Score:
     reason: str | None = None
     version: str = "1"
     judge: str | None = None
-
-
-class Trust(Protocol):
-    """Says which scores may decide."""
-
-    def advice(self, metric: str, score: Score) -> str | None:
-        """Return why a score of a metric decides nothing; None where it may."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag import baseline as baselines
 from pytest_rag.calibration import Calibrations
 from pytest_rag.compare import compare
+from pytest_rag.correction import corrected_means
 from pytest_rag.gate import advisory, judge_limits
 
 if TYPE_CHECKING:
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from pytest_rag.compare import Comparison
     from pytest_rag.gate import GateResult
     from pytest_rag.records import Result
-    from pytest_rag.types import EvalSet, GateLimit, Trust
+    from pytest_rag.stats.prediction import Powered
+    from pytest_rag.trust import Trust
+    from pytest_rag.types import EvalSet, GateLimit
 
 __all__ = ["Asked", "Held", "Pending", "Update", "hold", "hold_all", "write_all"]
 
@@ -55,6 +58,7 @@ class Held:
         missing: Why there is no bar, where one is needed; None else.
         notes: What a person should know of the baseline, in whole sentences.
         accepted: Whether the comparison is shown but does not count, since it was accepted.
+        corrected: By metric, the mean that people would give, where human labels tell.
     """
 
     evalset: str
@@ -64,6 +68,7 @@ class Held:
     missing: str | None = None
     notes: tuple[str, ...] = ()
     accepted: bool = False
+    corrected: Mapping[str, Powered] = field(default_factory=dict)
 
     @property
     def bad(self) -> bool:
@@ -86,7 +91,13 @@ class Held:
         comparison = None if self.comparison is None else self.comparison.to_dict()
         keys = ("name", "value", "passed", "reason", "n", "advisory")
         gates = [{key: getattr(gate, key) for key in keys} for gate in self.gates]
-        return {"gates": gates, "comparison": comparison, "missing": self.missing, "bad": self.bad}
+        return {
+            "gates": gates,
+            "comparison": comparison,
+            "missing": self.missing,
+            "bad": self.bad,
+            "corrected": {name: asdict(mean) for name, mean in self.corrected.items()},
+        }
 
 
 def hold_all(
@@ -206,12 +217,13 @@ def hold(
         shard=asked.shard,
         advice=advice,
     )
+    corrected = corrected_means(results, asked.trust)
     if bars.option == "none":
-        return Held(evalset=asked.name, gates=gates)
+        return Held(evalset=asked.name, gates=gates, corrected=corrected)
     bar = bars.of(asked.file, asked.name)
     gated = bool(asked.compared)
     if not (gated or bar.baseline is not None or bar.asked or update):
-        return Held(evalset=asked.name, gates=gates)
+        return Held(evalset=asked.name, gates=gates, corrected=corrected)
     measured = baselines.measure(asked.name, results, facts)
     comparison = None
     if bar.baseline is not None:
@@ -238,6 +250,7 @@ def hold(
         missing=missing,
         notes=tuple(notes),
         accepted=pending is not None and update == "all",
+        corrected=corrected,
     )
 
 

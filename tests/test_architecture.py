@@ -23,9 +23,10 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from its own layer and those below it.
 LAYERS = (
-    {"errors", "types", "extras", "sentences", "files", "git"},
+    {"errors", "types", "trust", "extras", "sentences", "files", "git"},
     {"registry", "intervals", "vectors"},
-    {"calibration", "metrics", "stats", "redact", "zones"},
+    {"metrics", "stats", "redact", "zones"},
+    {"calibration"},
     {"buildings", "cache"},
     {"config", "checks", "params", "fate"},
     {"evalset", "trace", "records", "costs"},
@@ -35,7 +36,7 @@ LAYERS = (
     {"observe"},
     {"judge", "judging", "writing", "gate", "merging"},
     {"evaluation", "runner", "baseline", "resume"},
-    {"changes", "noise", "ratios", "rejudge", "exchange", "authoring"},
+    {"changes", "correction", "noise", "ratios", "rejudge", "exchange", "authoring"},
     {"pairing"},
     {"compare"},
     {"calibrating", "verdict", "sides"},

@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from pytest_rag.calibrating.people import question_key
+from pytest_rag.correction import case_values
 from pytest_rag.errors import CalibrationError
-from pytest_rag.gate import by_case
 from pytest_rag.registry import did_you_mean
 from pytest_rag.stats.prediction import Powered, powered_mean
 
@@ -65,18 +65,15 @@ def correct(finding: Finding, rows: Sequence[Judged], results: Sequence[Result])
             f"{finding.version!r}: another judge or prompt. Run the cases again."
         )
     known_answers = {(question_key(row.question), row.answer) for row in rows}
-    means, others = [], []
-    for runs in by_case(results).values():
-        values = [run.scores[name]["value"] for run in runs if name in run.scores]
-        found = [value for value in values if value is not None]
-        if found:
-            means.append(fmean(found))
-            if all((question_key(run.query), run.answer) not in known_answers for run in runs):
-                others.append(means[-1])
+
+    def is_new(runs: Sequence[Result]) -> bool:
+        return all((question_key(run.query), run.answer) not in known_answers for run in runs)
+
+    means = case_values(results, name)
     if not means:
         raise CalibrationError(f"The run has no value of {name!r}.")
     return Corrected(
         alone=fmean(means),
-        powered=powered_mean(finding.pairs, others),
+        powered=powered_mean(finding.pairs, case_values(results, name, is_new)),
         labels=powered_mean(finding.pairs, ()),
     )

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
     from pytest_rag.records import Result
-    from pytest_rag.types import CheckResult, Metric, Observation, Score, Trust
+    from pytest_rag.trust import Trust
+    from pytest_rag.types import CheckResult, Metric, Observation, Score
 
 __all__ = ["RAG", "Rag"]
 

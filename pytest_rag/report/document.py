@@ -38,6 +38,9 @@ class Metric(_Part):
     low: float | None = Field(description="Lower end of the 95 % interval of the mean.")
     high: float | None = Field(description="Upper end of it.")
     reason: str | None = Field(description="Why most runs without a value have none.")
+    corrected: dict[str, float] | None = Field(
+        description="The mean that people would give, by their labels; null without any."
+    )
 
 
 class Time(_Part):
@@ -179,7 +182,9 @@ def _evalset(each: EvalSetSummary, cases: list[Result]) -> EvalSetPart:
         bad=each.held.bad,
         why=list(each.held.reasons),
         outcomes=dict(each.outcomes),
-        metrics=[Metric(**asdict(row)) for row in each.metrics],
+        metrics=[
+            Metric(**asdict(row), corrected=held["corrected"].get(row.name)) for row in each.metrics
+        ],
         times=[Time(**asdict(row)) for row in each.times],
         usage=Spent(**{name: used[name] for name in Spent.model_fields}),
         gates=[Gate(**gate) for gate in held["gates"]],

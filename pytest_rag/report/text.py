@@ -107,6 +107,11 @@ def _metrics(each: EvalSetSummary, *, verbose: bool) -> Iterator[Line]:
     for row in rows:
         between = "" if row.low is None else f"[{row.low:.3f}, {row.high:.3f}]"
         yield Line(f"  {row.name:<{wide}}  {row.mean:>6.3f}   {between:<14}  {row.n:>5,}")
+        mean = each.held.corrected.get(row.name)
+        if mean is not None:
+            between = f"[{mean.low:.3f}, {mean.high:.3f}]"
+            told = f"by {count(mean.n, 'label')}"
+            yield Line(f"  {'  people':<{wide}}  {mean.mean:>6.3f}   {between:<14}  {told}")
     for row in each.metrics if verbose else ():
         if row.mean is None:
             yield Line(f"  {row.name:<{wide}}    none   {row.reason or 'no value'}", "dim")
