@@ -100,7 +100,7 @@ def powered_mean(
 
     ``mean = mean(Y) + λ (mean(f̃) - mean(f))``,
     ``variance = (var(Y) - 2 λ cov(Y, f) + λ² var(f)) / n + λ² var(f̃) / N``, and
-    ``λ = cov(Y, f) / (var(f) + n var(f̃) / N)``, which makes it least.
+    ``λ = cov(Y, f) / ((1 + n / N) var(f, f̃))``, which makes it least; the last is of both.
 
     A judge that knows nothing gets a λ near 0, and the interval of the labels alone is left. Its
     scale does not matter. Student's t with n - 2 degrees of freedom takes the normal's place.
@@ -117,7 +117,7 @@ def powered_mean(
     scores = finite(judged)
     n, many = known.n, int(scores.size)
     var = float(scores.var(ddof=1)) if many > 1 else 0.0
-    scale = known.judge_var + n * var / many if many > 1 else 0.0
+    scale = (1 + n / many) * _pooled(known, scores) if many > 1 else 0.0
     weight = known.covariance / scale if scale > 0 else 0.0
     mean = known.human_mean
     own = known.human_var - 2 * weight * known.covariance + weight**2 * known.judge_var
@@ -127,3 +127,11 @@ def powered_mean(
         variance += weight**2 * var / many
     reach = student_quantile((1 + level) / 2, max(1, n - 2)) * sqrt(variance)
     return Powered(mean=mean, low=mean - reach, high=mean + reach, weight=weight, n=n, judged=many)
+
+
+def _pooled(known: Labelled, scores: Floats) -> float:
+    """Return the variance of all scores, those of labelled answers among them, with n - 1."""
+    n, many = known.n, scores.size
+    between = n * many / (n + many) * (float(scores.mean()) - known.judge_mean) ** 2
+    within = (n - 1) * known.judge_var + (many - 1) * float(scores.var(ddof=1))
+    return (within + between) / (n + many - 1)
