@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from openai_server import Server
@@ -15,6 +15,9 @@ from pytest_rag.config import Config, JudgeSettings, OpenAICompatible, Price
 from pytest_rag.judging import Bench, Judged
 from pytest_rag.loop import LoopThread
 from pytest_rag.types import Case, Observation, Retrieved, Timing
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 KEY = "PYTEST_RAG_TEST_JUDGE_KEY"
 PRICES = {"judge-1": Price(input=1.0, output=2.0)}
@@ -88,3 +91,17 @@ def judged(
     finally:
         loop.submit(bench.close()).result(timeout=5)
         loop.close()
+
+
+def trusted(evalset: str, judges: Mapping[str, tuple[str, str]]) -> str:
+    """Return the calibration of an evalset by which judges decide.
+
+    Args:
+        evalset: Its name.
+        judges: By metric, the version of its prompt and the judge.
+    """
+    metrics = {
+        name: {"judge": judge, "use": "gate", "version": f"{prompt} {judge}", "why": "a test"}
+        for name, (prompt, judge) in judges.items()
+    }
+    return json.dumps({"schema_version": 1, "evalset": evalset, "metrics": metrics})

@@ -173,7 +173,7 @@ def test_an_asynchronous_function_may_ask_the_judge(metric):
         found = judged(server.settings(), ["politeness"])
     finally:
         server.close()
-    assert found.scores["politeness"] == Score(value=0.75, version="1 judge-1")
+    assert found.scores["politeness"] == Score(value=0.75, version="1 judge-1", judge="judge-1")
     assert [(c.stage, c.model, c.input_tokens) for c in found.calls] == [("judge", "judge-1", 100)]
     assert json.loads(json.dumps(found.cost_usd)) == pytest.approx(120e-6)
 

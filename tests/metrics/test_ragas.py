@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from judges import JudgeServer, case, judged, seen
+from judges import JudgeServer, case, judged, seen, trusted
 
 from pytest_rag import ConfigError, metrics
 from pytest_rag.config import JudgeSettings
@@ -232,7 +232,11 @@ def test_thirty_cases_with_three_metrics_cost_what_was_asked(judge, run_rag, pyt
         "gate: {ragas.context_recall: 0.9, ragas.faithfulness.min: 0.5}\n"
     )
     config = CONFIG.format(url=judge.url)
+    prompt = metrics.get("ragas.faithfulness").version
+    known = {f"ragas.{name}": (prompt, "judge-1") for name in ("faithfulness", "context_recall")}
+    known["ragas.answer_relevancy"] = (prompt, "judge-1 + wordllama-256")
     files = {"app.py": APP, "pyproject.toml": config, "a.rag.yaml": evalset}
+    files["calibration/a.json"] = trusted("a", known)
     done = run_rag(files, "--rag-out=run.jsonl")
     done.assert_outcomes(passed=20, errors=10)
     lines = map(json.loads, (pytester.path / "run.jsonl").read_text().splitlines())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from judges import JudgeServer, case, judged, seen
+from judges import JudgeServer, case, judged, seen, trusted
 
 from pytest_rag import Config, load_evalset
 from pytest_rag.config import JudgeSettings, OpenAICompatible
@@ -173,7 +173,13 @@ def test_a_rubric_is_a_check_and_a_gate(judge, run_rag, pytester):
     """What the judge costs and takes is no part of the pipeline's budget."""
     rule = judge.rule
     judge.rule = lambda prompt: "broken" if "Break" in prompt else rule(prompt)
-    files = {"app.py": APP, "pyproject.toml": CONFIG.format(url=judge.url), "a.rag.yaml": EVALSET}
+    prompt = RubricMetric(name="politeness", question="Is it polite?").version
+    files = {
+        "app.py": APP,
+        "pyproject.toml": CONFIG.format(url=judge.url),
+        "a.rag.yaml": EVALSET,
+        "calibration/a.json": trusted("a", {"politeness": (prompt, "judge-1")}),
+    }
     done = run_rag(files, "--rag-out=run.jsonl")
     done.assert_outcomes(passed=1, failed=1, errors=1)
     done.stdout.fnmatch_lines(
@@ -190,7 +196,8 @@ def test_a_rubric_is_a_check_and_a_gate(judge, run_rag, pytester):
         assert result["judge_cost_usd"] == pytest.approx(120e-6)
         assert set(result["stages_ms"]) <= {"llm"}
     assert results["polite"]["scores"]["politeness"]["value"] == 1.0
-    assert len(results["polite"]["scores"]["politeness"]["version"]) == 12
+    score = results["polite"]["scores"]["politeness"]
+    assert (score["version"], score["judge"]) == (f"{prompt} judge-1", "judge-1")
 
 
 def test_without_a_judge_it_says_which_lines_to_add(run_rag):
