@@ -1,7 +1,8 @@
-"""Without an optional package: the message names the extra that brings it, whatever asks for it."""
+"""Without an optional package the message names the extra that brings it, whatever asks for it."""
 
 from __future__ import annotations
 
+import importlib
 import sys
 import tomllib
 from pathlib import Path
@@ -10,13 +11,97 @@ import pytest
 
 from pytest_rag import metrics
 from pytest_rag.cache import open_cache
-from pytest_rag.config import Config, JudgeSettings, OpenAICompatible
+from pytest_rag.config import JudgeSettings, OpenAICompatible
 from pytest_rag.errors import MissingExtraError
 from pytest_rag.judging import Models
-from pytest_rag.metrics import ragas
-from pytest_rag.pipelines.corpus import load_corpus
-from pytest_rag.pipelines.language import Stems
-from pytest_rag.report.dashboard import charts
-from pytest_rag.vectors import embed
+from pytest_rag.pipelines import language, local
+from pytest_rag.report.dashboard import charts, dashboard
 
 ROOT = Path(__file__).resolve().parents[1]
+SERVED = OpenAICompatible(base_url="http://127.0.0.1:1/v1", model="m")
+SETTINGS = JudgeSettings(model=SERVED, embeddings=SERVED)
+
+
+def models():
+    """Return a judge on a server."""
+    return Models(SETTINGS, Path())
+
+
+def pdf(folder):
+    """Read a folder with a PDF."""
+    from pytest_rag.pipelines.corpus import read_folder
+
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4")
+    read_folder(folder)
+
+
+def vectors(_):
+    """Load the vectors, though they were loaded before."""
+    module = importlib.import_module("pytest_rag.vectors")
+    module._model.__wrapped__()
+
+
+USES = {
+    "demo": [
+        ("wordllama", vectors),
+        ("wordllama", lambda _: metrics.get("semantic_similarity")),
+        ("llama_index.retrievers.bm25", lambda folder: local.build(folder, corpus=str(folder))),
+        ("Stemmer", lambda _: language.stem_words(["a"], "en")),
+        ("pypdf", pdf),
+    ],
+    "openai": [
+        ("llama_index.llms.openai_like", lambda _: models().llm),
+        ("llama_index.embeddings.openai", lambda _: models().embeddings),
+    ],
+    "ragas": [("ragas", lambda _: metrics.get("ragas.faithfulness"))],
+    "redis": [("redis", lambda _: open_cache("redis://127.0.0.1:1", Path()))],
+    "report": [
+        ("jinja2", lambda _: dashboard([])),
+        ("vl_convert", lambda _: charts._draw({}, [], (1, 1))),
+    ],
+}
+CASES = [
+    pytest.param(extra, module, use, id=f"{extra}-{module}-{n}")
+    for extra, uses in USES.items()
+    for n, (module, use) in enumerate(uses)
+]
+
+
+def test_every_extra_is_among_them():
+    """A new extra gets its line above."""
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    extras = table["project"]["optional-dependencies"]
+    assert extras.keys() - {"all", "dev", "test"} == USES.keys()
+
+
+@pytest.mark.parametrize(("extra", "module", "use"), CASES)
+def test_the_message_says_what_to_type(extra, module, use, tmp_path, monkeypatch):
+    """``pip install 'pytest-rag[EXTRA]'``, and no traceback of an import."""
+    (tmp_path / "a.md").write_text("# A\n\nText.\n")
+    for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr("pytest_rag.metrics.semantic.find_spec", lambda _: None)
+    monkeypatch.setattr(sys, "meta_path", [_Missing(module), *sys.meta_path])
+    _forget()
+    with pytest.raises(MissingExtraError, match=rf"pip install 'pytest-rag\[{extra}\]'"):
+        use(tmp_path)
+    _forget()
+
+
+def _forget():
+    """Forget what was found while the package was, or was not, there."""
+    from pytest_rag.metrics import ragas
+
+    ragas.load.cache_clear()
+    ragas._known.cache_clear()
+
+
+class _Missing:
+    """Finds no module of a package, as where it is not installed."""
+
+    def __init__(self, module):
+        self._module = module
+
+    def find_spec(self, name, path=None, target=None):
+        if name == self._module or name.startswith(f"{self._module}."):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from textwrap import dedent
 
 import pytest
@@ -25,7 +26,7 @@ APP = """
         return lambda query: {"answer": query, "retrieved": []}
     """
 EVALSET = """
-    pipeline: app:build
+    pipeline: echoing:build
     defaults:
       checks:
         manners: {rubric: {question: POLITE}, min: 0.5}
@@ -59,13 +60,18 @@ def project(tmp_path, monkeypatch, judge, outside_ci):
     monkeypatch.delenv(KEY, raising=False)
     for name, text in (
         ("pyproject.toml", CONFIG.format(url=judge.url, model="judge-1")),
-        ("app.py", APP),
+        ("echoing.py", APP),
         ("evalsets/a.rag.yaml", EVALSET),
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(dedent(text))
     labels(tmp_path / "human.jsonl")
-    return tmp_path
+    forgotten = ("echoing", "mine")
+    for name in forgotten:
+        sys.modules.pop(name, None)
+    yield tmp_path
+    for name in forgotten:
+        sys.modules.pop(name, None)
 
 
 def labels(path, n=60, **more):
@@ -176,7 +182,7 @@ def test_less_may_be_better(project):
     (project / "mine.py").write_text(dedent(own))
     status, said = typed("calibrate", "human.jsonl", "--metric", "mine:bluntness")
     assert status == 0
-    assert "bluntness 60 1.000 100.0% 1.000 [0.88, 1.00] ≤ 0.6 gate" in said
+    assert "bluntness 60 1.000 100.0% 1.000 [0.88, 1.00] ≤ 0.600 gate" in said
 
 
 # --- what the gate makes of it ----------------------------------------------------------------
@@ -241,7 +247,7 @@ def test_a_fall_that_a_judge_alone_sees_is_advice(project):
     gate = EVALSET.replace("{min: 0.8}", "{max_drop: 0.01}")
     (project / "evalsets/a.rag.yaml").write_text(dedent(gate))
     typed("run", "evalsets")
-    (project / "app.py").write_text("def build():\n    return lambda query: 'No.'\n")
+    (project / "echoing.py").write_text("def build():\n    return lambda query: 'No.'\n")
     status, said = typed("run", "evalsets")
     assert status == 0
     assert ", advisory" in said
@@ -342,7 +348,10 @@ def test_what_is_wrong_with_a_row_is_said(project, lines, message):
         (("human.jsonl", "-m", "contains"), "there is nothing to calibrate."),
         (("human.jsonl", "-m", "R@5"), "R@5 needs `relevant`, which no row has."),
         (("human.jsonl", "-m", "manners"), "A rubric is found with --evalset FILE."),
-        (("human.jsonl", "-m", "app:build"), "it is no function decorated with @pytest_rag.metric"),
+        (
+            ("human.jsonl", "-m", "echoing:build"),
+            "it is no function decorated with @pytest_rag.metric",
+        ),
         (("human.jsonl", "-m", "all", "--map", "lable=x"), "--map knows no 'lable'. Did you mean"),
         (("human.jsonl", "-m", "all", "--map", "label"), "--map takes FIELD=KEY"),
         (

@@ -234,7 +234,7 @@ def test_thirty_cases_with_three_metrics_cost_what_was_asked(judge, run_rag, pyt
     config = CONFIG.format(url=judge.url)
     prompt = metrics.get("ragas.faithfulness").version
     known = {f"ragas.{name}": (prompt, "judge-1") for name in ("faithfulness", "context_recall")}
-    known["ragas.answer_relevancy"] = (prompt, "judge-1 + wordllama-256")
+    known["ragas.answer_relevancy"] = (prompt, "judge-1 + wordllama")
     files = {"app.py": APP, "pyproject.toml": config, "a.rag.yaml": evalset}
     files["calibration/a.json"] = trusted("a", known)
     done = run_rag(files, "--rag-out=run.jsonl")
