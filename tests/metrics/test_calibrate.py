@@ -350,7 +350,7 @@ def test_what_is_wrong_with_a_row_is_said(project, lines, message):
         (("human.jsonl", "-m", "manners"), "A rubric is found with --evalset FILE."),
         (
             ("human.jsonl", "-m", "echoing:build"),
-            "it is no function decorated with @pytest_rag.metric",
+            "it is no function decorated with",
         ),
         (("human.jsonl", "-m", "all", "--map", "lable=x"), "--map knows no 'lable'. Did you mean"),
         (("human.jsonl", "-m", "all", "--map", "label"), "--map takes FIELD=KEY"),
