@@ -50,6 +50,8 @@ def verdict(history: History) -> Verdict:
         return _told("bad", "Red", "This run does not hold what was asked.", reasons)
     doubts = [f"{count(n['not_run'], 'case')} not run"] if n["not_run"] else []
     doubts += _not_judged(held)
+    advice = history.head.summary.advice
+    doubts += [f"{each.metric} decides nothing: {each.reason}" for each in advice]
     if doubts:
         return _told("odd", "Green", "With something to look at.", doubts)
     return _told("good", "Green", "Every case and every limit holds.", [])
@@ -72,14 +74,15 @@ def _not_judged(held: Mapping[str, Any]) -> list[str]:
 
 def _broken_limits(held: Mapping[str, Any]) -> Iterator[str]:
     for gate in held.get("gates", ()):
-        if gate.get("passed") is False:
+        if gate.get("passed") is False and not gate.get("advisory"):
             yield f"{gate.get('name')} {gate.get('reason')}"
 
 
 def _regressed(held: Mapping[str, Any]) -> Iterator[str]:
     found = held.get("comparison") or {}
     for each in found.get("metrics", ()):
-        if each.get("verdict") == "regressed" or each.get("refused"):
+        worse = each.get("verdict") == "regressed" or each.get("refused")
+        if worse and not each.get("advisory"):
             yield f"{each.get('metric')} {each.get('reason') or each.get('verdict')}"
     for key, words in (
         ("broke", "failing that passed before"),
