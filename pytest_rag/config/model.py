@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pytest_rag.types import Mode, RateLimit
+    from pytest_rag.rates import RateLimit
+    from pytest_rag.types import Mode
 
 __all__ = [
     "DEFAULT_LEDGER",

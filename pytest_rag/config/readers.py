@@ -16,8 +16,8 @@ from pytest_rag.config.model import (
     Price,
 )
 from pytest_rag.errors import ConfigError, MissingExtraError
+from pytest_rag.rates import RateLimit
 from pytest_rag.registry import did_you_mean
-from pytest_rag.types import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from pytest_rag.buildings import Bills
+    from pytest_rag.rates import RateLimit
     from pytest_rag.replay.pacing import Pacer
     from pytest_rag.replay.scope import Source
-    from pytest_rag.types import Mode, RateLimit
+    from pytest_rag.types import Mode
 
 __all__ = ["Deck", "Pacing"]
 

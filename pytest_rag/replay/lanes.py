@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_rag.types import RateLimit
+    from pytest_rag.rates import RateLimit
 
 __all__ = ["Booking", "Lane"]
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from llama_index_instrumentation.span import active_span_id
 
 from pytest_rag.errors import BrokenAnswerError, BudgetError, PacingError
+from pytest_rag.rates import RateLimit
 from pytest_rag.replay import ceiling, scope
 from pytest_rag.replay.aside import own_retries, set_aside
 from pytest_rag.replay.faults import Fault, backoff, fault_of
@@ -24,7 +25,6 @@ from pytest_rag.replay.requests import model_name
 from pytest_rag.trace import usage
 from pytest_rag.trace.hub import HUB, not_asked
 from pytest_rag.trace.marks import MARK, Mark
-from pytest_rag.types import RateLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

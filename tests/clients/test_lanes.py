@@ -7,10 +7,10 @@ from email.utils import formatdate
 
 import pytest
 
+from pytest_rag.rates import RateLimit
 from pytest_rag.replay.aside import own_retries, set_aside
 from pytest_rag.replay.faults import backoff, fault_of, retry_after
 from pytest_rag.replay.lanes import Lane
-from pytest_rag.types import RateLimit
 
 FOREVER = float("inf")
 

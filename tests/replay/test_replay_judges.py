@@ -75,10 +75,13 @@ def test_a_judge_is_replayed(played, verdict):
 
 
 def test_a_judge_that_was_not_recorded_gives_no_score(played, verdict):
-    """The case is an error that says what to type."""
-    played.record(FILES).assert_outcomes(passed=1)
+    """The case is an error that says what to type, where the judge may decide."""
+    played.record(FILES, "--rag-out=run.jsonl").assert_outcomes(passed=1)
+    judge = played.results()[0]["scores"]["politeness"]["judge"]
+    known = {"judge": judge, "use": "gate", "version": "any", "why": "a test"}
+    whole = {"schema_version": 1, "evalset": "a", "metrics": {"politeness": known}}
     asked = EVALSET.replace("Is it polite?", "Is it short?")
-    done = played.replay({"a.rag.yaml": asked})
+    done = played.replay({"a.rag.yaml": asked, "calibration/a.json": json.dumps(whole)})
     done.assert_outcomes(errors=1)
     done.stdout.fnmatch_lines(["*no recorded answer to this*"])
 
