@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.errors import CalibrationError
-from pytest_rag.evalset.bulk import json_rows
+from pytest_rag.evalset.lines import jsonl_rows
 from pytest_rag.evalset.problems import Problems, show
 from pytest_rag.registry import did_you_mean
 
@@ -83,13 +83,12 @@ def read(path: Path, fields: Mapping[str, str] | None = None) -> list[Judged]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
             raise CalibrationError(f"{path} is not a regular file.")
-        with path.open("rb") as file:
-            for line, raw in json_rows(file, problems):
-                seen |= raw.keys()
-                row = _Row(raw, given, line, problems).judged()
-                rows += [] if row is None else [row]
-                if problems.full:
-                    break
+        for line, raw in jsonl_rows(path, problems):
+            seen |= raw.keys()
+            row = _Row(raw, given, line, problems).judged()
+            rows += [] if row is None else [row]
+            if problems.full:
+                break
     except OSError as error:
         raise CalibrationError(f"Cannot read {path}: {error.strerror or error}.") from error
     if not rows and not problems.found:
