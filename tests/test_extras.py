@@ -13,6 +13,7 @@ from pytest_rag import metrics
 from pytest_rag.cache import open_cache
 from pytest_rag.config import JudgeSettings, OpenAICompatible
 from pytest_rag.errors import MissingExtraError
+from pytest_rag.extras import require
 from pytest_rag.judging import Models
 from pytest_rag.pipelines import language, local
 from pytest_rag.report.dashboard import charts, dashboard
@@ -53,6 +54,7 @@ USES = {
         ("llama_index.llms.openai_like", lambda _: models().llm),
         ("llama_index.embeddings.openai", lambda _: models().embeddings),
     ],
+    "datasets": [("datasets", lambda _: require("datasets", "datasets"))],
     "ragas": [("ragas", lambda _: metrics.get("ragas.faithfulness"))],
     "redis": [("redis", lambda _: open_cache("redis://127.0.0.1:1", Path()))],
     "report": [
@@ -71,7 +73,7 @@ def test_every_extra_is_among_them():
     """A new extra gets its line above."""
     table = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     extras = table["project"]["optional-dependencies"]
-    assert extras.keys() - {"all", "dev", "test"} == USES.keys()
+    assert extras.keys() - {"all", "dev", "docs", "test"} == USES.keys()
 
 
 @pytest.mark.parametrize(("extra", "module", "use"), CASES)
