@@ -14,14 +14,15 @@ import hashlib
 import json
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_rag.errors import ConfigError, PipelineError
 from pytest_rag.extras import require
+from pytest_rag.pipelines.keeping import kept
 from pytest_rag.pipelines.params import LocalParams
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from llama_index.core import Document
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -94,7 +95,7 @@ class LocalPipeline:
         self.documents = _ids(documents)
         self.corpus_fingerprint = _fingerprint(documents, None)
         self.fingerprint = _fingerprint(documents, params)
-        self.query_engine = _engine(documents, params, folders)
+        self.query_engine = _engine(_Corpus(documents, self.corpus_fingerprint), params, folders)
 
     @classmethod
     def from_folder(cls, path: str | Path, **params: Any) -> LocalPipeline:
@@ -161,18 +162,17 @@ def _plain(value: Any) -> Any:
     return sorted(value, key=str) if isinstance(value, set | frozenset) else str(value)
 
 
-def _engine(
-    documents: Sequence[Document], params: LocalParams, folders: Sequence[Path]
-) -> RetrieverQueryEngine:
+class _Corpus(NamedTuple):
+    documents: Sequence[Document]
+    fingerprint: str
+
+
+def _engine(corpus: _Corpus, params: LocalParams, folders: Sequence[Path]) -> RetrieverQueryEngine:
     from llama_index.core.query_engine import RetrieverQueryEngine
 
-    from pytest_rag.pipelines.retrievers import LexicalRetriever
-
-    store = _store(documents, params)
+    store, key = _store(corpus, params)
     embed_model = _embed_model(params.embed_model, folders)
-    lexical = LexicalRetriever(
-        store, k1=params.bm25_k1, b=params.bm25_b, top_k=_depth(params, "bm25")
-    )
+    lexical = _lexical(store, key, params)
     return RetrieverQueryEngine(
         retriever=_retriever(store, lexical, embed_model, params),
         response_synthesizer=_llm_synthesizer(params.llm, folders)
@@ -182,7 +182,8 @@ def _engine(
     )
 
 
-def _store(documents: Sequence[Document], params: LocalParams) -> NodeStore:
+def _store(corpus: _Corpus, params: LocalParams) -> tuple[NodeStore, Hashable]:
+    """Return the nodes, and what tells them from those of other documents and chunks."""
     from pytest_rag.pipelines.chunks import Chunker
     from pytest_rag.pipelines.retrievers import NodeStore
 
@@ -193,11 +194,26 @@ def _store(documents: Sequence[Document], params: LocalParams) -> NodeStore:
         index_title=params.index_title,
         llm_title=params.synthesizer == "llm",
     )
-    nodes = chunker.nodes(documents)
+    key = (corpus.fingerprint, chunker)
+    nodes = kept("nodes", key, lambda: chunker.nodes(corpus.documents))
     if not nodes:
         raise PipelineError("The corpus holds no text: every document is empty.")
-    languages = chunker.languages(documents)
-    return NodeStore(nodes, languages=languages, default_filters=params.filters)
+    of = (corpus.fingerprint, params.language)
+    languages = kept("languages", of, lambda: chunker.languages(corpus.documents))
+    return NodeStore(nodes, languages=languages, default_filters=params.filters), key
+
+
+def _lexical(store: NodeStore, key: Hashable, params: LocalParams) -> LexicalRetriever:
+    from pytest_rag.pipelines.retrievers import LexicalIndex, LexicalRetriever
+
+    index = kept(
+        "bm25",
+        (key, params.bm25_k1, params.bm25_b),
+        lambda: LexicalIndex.of(
+            kept("terms", key, store.terms), k1=params.bm25_k1, b=params.bm25_b
+        ),
+    )
+    return LexicalRetriever(store, index, top_k=_depth(params, "bm25"))
 
 
 def _depth(params: LocalParams, half: str) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import bm25s
 import numpy as np
@@ -20,6 +20,7 @@ from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from llama_index.retrievers.bm25 import BM25Retriever
 
 from pytest_rag.pipelines.fusion import reciprocal_rank, weighted
+from pytest_rag.pipelines.keeping import embedded
 from pytest_rag.pipelines.language import detect, terms
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 # bm25s sets its own logger to DEBUG; what it says then stands beside every failed case.
 logging.getLogger("bm25s").setLevel(logging.WARNING)
 
-__all__ = ["DenseRetriever", "FilteredQuery", "HybridRetriever", "LexicalRetriever", "NodeStore"]
+__all__ = [
+    "DenseRetriever",
+    "FilteredQuery",
+    "HybridRetriever",
+    "LexicalIndex",
+    "LexicalRetriever",
+    "NodeStore",
+]
 
 
 @dataclass
@@ -68,6 +76,13 @@ class NodeStore:
                 for item in value if isinstance(value, list) else [value]:
                     self._having[key, _comparable(item)].append(index)
         self._having.default_factory = None
+
+    def terms(self) -> list[list[str]]:
+        """Return the stems of each node, by its own language."""
+        return [
+            terms(node.get_content(metadata_mode=MetadataMode.EMBED), language)
+            for node, language in zip(self.nodes, self.node_languages, strict=True)
+        ]
 
     def language(self, query: str) -> str:
         """Return the language of the corpus the query seems to be in."""
@@ -108,22 +123,37 @@ def _comparable(value: Any) -> Any:
     return value if isinstance(value, str | None) else repr(value)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LexicalIndex:
+    """What BM25 knows of nodes; never changed once built.
+
+    Attributes:
+        bm25: The index.
+        document_frequency: In how many nodes each term stands.
+    """
+
+    bm25: Any
+    document_frequency: Mapping[str, int]
+
+    @classmethod
+    def of(cls, corpus: Sequence[Sequence[str]], *, k1: float, b: float) -> Self:
+        """Index the terms of each node."""
+        bm25 = bm25s.BM25(method="lucene", k1=k1, b=b)
+        bm25.index(corpus, show_progress=False)
+        frequency = Counter(term for found in corpus for term in set(found))
+        return cls(bm25=bm25, document_frequency=frequency)
+
+
 class LexicalRetriever(BM25Retriever):  # type: ignore[misc] # it has no types
     """BM25 (Lucene's variant) over stems of each node's own language.
 
     The query is stemmed for every language of the corpus. Nodes that share no term are left out.
     """
 
-    def __init__(self, store: NodeStore, *, k1: float, b: float, top_k: int) -> None:
+    def __init__(self, store: NodeStore, index: LexicalIndex, *, top_k: int) -> None:
         self._store, self._top_k = store, top_k
-        corpus = [
-            terms(node.get_content(metadata_mode=MetadataMode.EMBED), language)
-            for node, language in zip(store.nodes, store.node_languages, strict=True)
-        ]
-        self.document_frequency = Counter(term for found in corpus for term in set(found))
-        bm25 = bm25s.BM25(method="lucene", k1=k1, b=b)
-        bm25.index(corpus, show_progress=False)
-        super().__init__(existing_bm25=bm25, similarity_top_k=min(top_k, len(corpus)))
+        self.document_frequency = index.document_frequency
+        super().__init__(existing_bm25=index.bm25, similarity_top_k=min(top_k, len(store.nodes)))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         wanted = self._query_terms(query_bundle.query_str)
@@ -149,7 +179,7 @@ class DenseRetriever(BaseRetriever):
         super().__init__()
         self._store, self._top_k, self._embed_model = store, top_k, embed_model
         texts = [node.get_content(metadata_mode=MetadataMode.EMBED) for node in store.nodes]
-        self._matrix = _unit(np.asarray(embed_model.get_text_embedding_batch(texts), np.float32))
+        self._matrix = _unit(np.asarray(embedded(embed_model, texts), np.float32))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         vector = self._embed_model.get_query_embedding(query_bundle.query_str)

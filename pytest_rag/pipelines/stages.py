@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.cache import Key, key_of
 from pytest_rag.cache.envelope import CorruptEntryError, pack, unpack
 from pytest_rag.pipelines.kept import KeptStages
-from pytest_rag.pipelines.survey import digest, survey
+from pytest_rag.pipelines.survey import settings_of
 from pytest_rag.redact import redact
 from pytest_rag.replay.answers import Answer
 from pytest_rag.replay.claims import Claims
@@ -24,9 +23,6 @@ __all__ = ["TTL_S", "StageCache"]
 
 TTL_S = 7 * 24 * 3600.0
 """Seconds after which an answer is asked for again."""
-
-# A function without a name of its own looks like any other.
-_UNTELLABLE = re.compile(r"<lambda>|<locals>")
 
 
 class StageCache:
@@ -91,11 +87,7 @@ class StageCache:
         return known[1]
 
     def _look(self, model: Any) -> str | None:
-        try:
-            config = survey(model).config
-        except Exception:  # noqa: BLE001 - of foreign objects, whose attributes may raise
-            config = None
-        if config is None or _UNTELLABLE.search(str(config)):
+        found = settings_of(model)
+        if found is None:
             self.untold.add(type(model).__name__)
-            return None
-        return digest(config)
+        return found

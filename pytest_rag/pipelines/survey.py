@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-__all__ = ["Survey", "digest", "survey"]
+__all__ = ["Survey", "digest", "settings_of", "survey"]
 
+# A function without a name of its own looks like any other.
+_UNTELLABLE = re.compile(r"<lambda>|<locals>")
 _HARMLESS = ("logging.", "_thread.", "threading.", "asyncio.")
 _HOMES = ("llama_index.", "llama_index_", "pytest_rag.")
 _ASIDE = (
@@ -74,6 +76,15 @@ def digest(value: Any) -> str:
     """Return 16 hexadecimal digits that stand for a JSON value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def settings_of(model: Any) -> str | None:
+    """Return what tells a model's settings from others; None where they cannot be told."""
+    try:
+        config = survey(model).config
+    except Exception:  # noqa: BLE001 - of foreign objects, whose attributes may raise
+        return None
+    return None if config is None or _UNTELLABLE.search(str(config)) else digest(config)
 
 
 class _Walk:
