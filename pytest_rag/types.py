@@ -137,11 +137,13 @@ class PipelineSpec:
     Attributes:
         factory: Import path ``package.module:name``, or None for the local pipeline.
         params: Keyword arguments of the factory or of the local pipeline.
+        params_from: The JSON file some of them stand in, as written, or None.
         line: 1-based line in the evalset's file; 0 where it has none.
     """
 
     factory: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
+    params_from: str | None = None
     line: int = 0
 
 

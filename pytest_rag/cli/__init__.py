@@ -31,6 +31,7 @@ from pytest_rag.cli.merge import merge
 from pytest_rag.cli.report import report
 from pytest_rag.cli.run import run
 from pytest_rag.cli.schema import schema
+from pytest_rag.cli.sweep import sweep
 from pytest_rag.errors import UsageError
 
 __all__ = ["app", "main"]
@@ -83,6 +84,7 @@ _COMMANDS: tuple[Any, ...] = (
     aa,
     ab,
     calibrate,
+    sweep,
     report,
     costs,
     convert,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_rag.types import EvalSet, Mode
     from pytest_rag.writing import RunWriter
 
-__all__ = ["amount", "need_pipelines", "run"]
+__all__ = ["amount", "cache_of", "mode_of", "need_pipelines", "run"]
 
 _INTERRUPTED = 130
 
@@ -108,7 +108,9 @@ def run(
     settings = config.load(find_root(Path.cwd()))
     shared = Shared.given()
     settings = settings if shared is None else shared.applied(settings)
-    settings = settings.with_options(concurrency=concurrency, mode=_mode(mode), cache=_cache(cache))
+    settings = settings.with_options(
+        concurrency=concurrency, mode=mode_of(mode), cache=cache_of(cache)
+    )
     reports = parse_all(report or (), Path.cwd())
     resumed = None if resume is None else Resumed.of(resume)
     declared = {evalset.name: evalset for evalset in load_all(paths)}
@@ -140,7 +142,12 @@ def run(
     raise typer.Exit(_run(chosen, execution, paths, reports))
 
 
-def _cache(text: str | None) -> str | None:
+def cache_of(text: str | None) -> str | None:
+    """Return what ``--cache`` says, checked.
+
+    Raises:
+        ConfigError: if there is no such cache.
+    """
     if text is not None and text != "off":
         from pytest_rag.cache import check_url
 
@@ -148,7 +155,12 @@ def _cache(text: str | None) -> str | None:
     return text
 
 
-def _mode(text: str | None) -> Mode | None:
+def mode_of(text: str | None) -> Mode | None:
+    """Return what ``--mode`` says, checked.
+
+    Raises:
+        UsageError: if there is no such mode.
+    """
     if text is None:
         return None
     from pytest_rag.errors import UsageError

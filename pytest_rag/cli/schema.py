@@ -18,9 +18,12 @@ def schema(
     report: Annotated[
         bool, typer.Option("--report", help="That of --rag-report=json:PATH instead.")
     ] = False,
+    sweep: Annotated[
+        bool, typer.Option("--sweep", help="That of *.sweep.yaml files instead.")
+    ] = False,
 ) -> None:
     """Print the JSON Schema of *.rag.yaml files."""
-    text = _report_schema() if report else schema_text()
+    text = _report_schema() if report else _sweep_schema() if sweep else schema_text()
     if out is None:
         typer.echo(text, nl=False)
         return
@@ -41,6 +44,12 @@ def _report_schema() -> str:
     from pytest_rag.report.document import document_schema
 
     return _text(document_schema())
+
+
+def _sweep_schema() -> str:
+    from pytest_rag.sweep import sweep_schema
+
+    return _text(sweep_schema())
 
 
 def _text(found: dict[str, Any]) -> str:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.config import Config
 
-__all__ = ["Budget", "Reservation", "join", "open_budget"]
+__all__ = ["Budget", "Reservation", "dearest", "is_alive", "join", "open_budget"]
 
 _SAFETY = 1.5
 _BLIND = 3
@@ -67,7 +67,7 @@ class Budget:
         self.path = path
         self._earlier = earlier or (lambda _: None)
         self._doors: WeakKeyDictionary[Any, asyncio.Lock] = WeakKeyDictionary()
-        with self._open() as db:
+        with self.opened() as db:
             if limit_usd is not None:
                 db.executescript(_SCHEMA)
                 db.execute("INSERT INTO state VALUES (?, 0)", (to_nano(limit_usd),))
@@ -75,13 +75,13 @@ class Budget:
     @property
     def limit_usd(self) -> float:
         """The ceiling in US dollars."""
-        with self._open() as db:
+        with self.opened() as db:
             return to_usd(db.execute("SELECT limit_nano FROM state").fetchone()[0])
 
     @property
     def spent_usd(self) -> float:
         """What is settled so far, in US dollars."""
-        with self._open() as db:
+        with self.opened() as db:
             return to_usd(db.execute("SELECT spent FROM state").fetchone()[0])
 
     def remove(self) -> None:
@@ -94,7 +94,7 @@ class Budget:
         Raises:
             BudgetError: if it never will be.
         """
-        with self._open() as db:
+        with self.opened() as db:
             return self._hold(db, evalset, to_nano(usd))
 
     def admit(self, evalset: str, *, by_call: bool = False) -> Reservation | None:
@@ -108,7 +108,7 @@ class Budget:
         Raises:
             BudgetError: if no case of the evalset may start any more.
         """
-        with self._open() as db:
+        with self.opened() as db:
             most, refused = self._known(db, evalset)
             if refused is not None:
                 raise BudgetError(refused)
@@ -144,7 +144,7 @@ class Budget:
 
     def open_hold(self) -> Reservation:
         """Set nothing aside, for something whose calls alone cost money."""
-        with self._open() as db:
+        with self.opened() as db:
             return self._insert(db, "", 0)
 
     def _insert(self, db: sqlite3.Connection, evalset: str, nano: int) -> Reservation:
@@ -163,12 +163,13 @@ class Budget:
 
     def is_idle(self) -> bool:
         """Tell whether nothing that has something set aside is at work."""
-        with self._open() as db:
+        with self.opened() as db:
             _bury(db)
             return db.execute("SELECT 1 FROM holds WHERE busy").fetchone() is None
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def opened(self) -> Iterator[sqlite3.Connection]:
+        """Open the file for one transaction."""
         db = sqlite3.connect(self.path, timeout=60, isolation_level=None)
         try:
             db.execute("PRAGMA synchronous = OFF")
@@ -198,7 +199,7 @@ class Reservation:
 
     def settle(self, usd: float | None) -> None:
         """Give the amount back and count what was spent; all of it where that is unknown."""
-        with self.budget._open() as db:  # noqa: SLF001 - one thing in two classes
+        with self.budget.opened() as db:
             held = self._release(db)
             self._spend(db, held if usd is None else to_nano(usd))
 
@@ -213,7 +214,7 @@ class Reservation:
             broke: Whether the case came to no end.
         """
         cost = cost_of(calls, cost_usd, broke=broke)
-        with self.budget._open() as db:  # noqa: SLF001
+        with self.budget.opened() as db:
             most = self._most(db)
             seen, metered = self._metered(db)
             held = self._release(db)
@@ -234,7 +235,7 @@ class Reservation:
 
     def settle_calls(self) -> None:
         """Settle for something whose calls alone cost money."""
-        with self.budget._open() as db:  # noqa: SLF001
+        with self.budget.opened() as db:
             _, metered = self._metered(db)
             self._release(db)
             self._spend(db, metered)
@@ -250,7 +251,7 @@ class Reservation:
         Raises:
             BudgetError: if it could pass the ceiling.
         """
-        with self.budget._open() as db:  # noqa: SLF001
+        with self.budget.opened() as db:
             _bury(db)
             sql = "SELECT nano, spent, asked FROM holds WHERE id = ?"
             found = db.execute(sql, (self.number,)).fetchone()
@@ -281,7 +282,7 @@ class Reservation:
 
     def end_call(self, held: int, cost: int, model: str) -> None:
         """Count what a call cost for which ``held`` was set aside."""
-        with self.budget._open() as db:  # noqa: SLF001
+        with self.budget.opened() as db:
             sql = "UPDATE holds SET asked = asked - ?, spent = spent + ? WHERE id = ?"
             db.execute(sql, (held, cost, self.number))
             if cost > held:
@@ -298,7 +299,7 @@ class Reservation:
 
     def wait(self) -> None:
         """Note that what it is for has come to a rest, and goes on when somebody asks."""
-        with self.budget._open() as db:  # noqa: SLF001
+        with self.budget.opened() as db:
             sql = "UPDATE holds SET nano = spent + asked WHERE id = ? AND calls > 0"
             db.execute(sql, (self.number,))
         self._set_busy(0)
@@ -308,7 +309,7 @@ class Reservation:
         self._set_busy(1)
 
     def _set_busy(self, busy: int) -> None:
-        with self.budget._open() as db:  # noqa: SLF001
+        with self.budget.opened() as db:
             db.execute("UPDATE holds SET busy = ? WHERE id = ?", (busy, self.number))
 
     def _release(self, db: sqlite3.Connection) -> int:
@@ -342,15 +343,15 @@ def open_budget(limit_usd: float, config: Config) -> Budget:
     """Begin a run with a ceiling; what cases cost before is looked up in the ledger."""
     folder = Path(tempfile.mkdtemp(prefix="pytest-rag-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Budget(folder / "budget.sqlite", limit_usd, partial(_dearest, config))
+    return Budget(folder / "budget.sqlite", limit_usd, partial(dearest, config))
 
 
 def join(path: str, config: Config) -> Budget:
     """Take part in the ceiling of a run that another process began."""
-    return Budget(Path(path), earlier=partial(_dearest, config))
+    return Budget(Path(path), earlier=partial(dearest, config))
 
 
-def _dearest(config: Config, evalset: str) -> int | None:
+def dearest(config: Config, evalset: str) -> int | None:
     """Return what the dearest case of an evalset has cost, if every cost is known."""
     ledger = ledger_of(config)
     if ledger is None:
@@ -378,7 +379,7 @@ def _beyond(db: sqlite3.Connection, model: str) -> int:
 def _bury(db: sqlite3.Connection) -> None:
     """Count what processes held that are gone as spent."""
     for (pid,) in db.execute("SELECT DISTINCT pid FROM holds").fetchall():
-        if not _is_alive(pid):
+        if not is_alive(pid):
             db.execute(
                 "UPDATE state SET spent = spent + "
                 "(SELECT COALESCE(SUM(nano), 0) FROM holds WHERE pid = ?)",
@@ -387,7 +388,8 @@ def _bury(db: sqlite3.Connection) -> None:
             db.execute("DELETE FROM holds WHERE pid = ?", (pid,))
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Tell whether a process is there."""
     if pid == os.getpid() or os.name == "nt":  # on Windows signal 0 would end the process
         return True
     try:

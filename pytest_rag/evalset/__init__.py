@@ -14,6 +14,7 @@ from pytest_rag.evalset.build import Builder, read_defaults
 from pytest_rag.evalset.bulk import read_bulk
 from pytest_rag.evalset.limits import read_gate
 from pytest_rag.evalset.model import TEXT_KEYS, FactoryModel, FileModel, LocalModel, validated
+from pytest_rag.evalset.paramsfile import merged, read_params
 from pytest_rag.evalset.problems import Problems, Source, show
 from pytest_rag.evalset.schema import json_schema
 from pytest_rag.evalset.yamlpos import as_text, compose, decode, plain
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.evalset.yamlpos import Node
 
-__all__ = ["MAX_BYTES", "json_schema", "load", "select"]
+__all__ = ["MAX_BYTES", "contents", "json_schema", "load", "select"]
 
 MAX_BYTES = 64 << 20
 
@@ -44,7 +45,7 @@ def load(path: Path, *, text: bytes | None = None) -> EvalSet:
         CalibrationError: if what was found of its judges cannot be read.
     """
     problems = Problems(path)
-    data = _read(path, problems) if text is None else _bounded(text, len(text), problems)
+    data = contents(path, problems) if text is None else _bounded(text, len(text), problems)
     with _no_collection():
         evalset = None if data is None else _parse(data, problems)
     if evalset is None or problems.found:
@@ -95,7 +96,8 @@ def _known(kind: str, wanted: frozenset[str], there: set[str], evalset: EvalSet)
         raise UsageError(f"No case of evalset {evalset.name!r} has {kind} {show(name)}.{hint}")
 
 
-def _read(path: Path, problems: Problems) -> bytes | None:
+def contents(path: Path, problems: Problems) -> bytes | None:
+    """Return the bytes of a file, or None and what is wrong with it."""
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
@@ -199,12 +201,18 @@ def _pipeline(
         return None
     entries: Any = root.value
     line = entries["pipeline"][0].line
+    if isinstance(model, str):
+        return PipelineSpec(factory=model, line=line)
+    own = (model.local or {}) if isinstance(model, LocalModel) else model.params
+    params = merged(own, read_params(model.params_from, source))
     if isinstance(model, LocalModel):
-        _check_local(model.local or {}, source)
-        return PipelineSpec(params=model.local or {}, line=line)
-    if isinstance(model, FactoryModel):
-        return PipelineSpec(factory=model.factory, params=model.params, line=line)
-    return PipelineSpec(factory=model, line=line)
+        _check_local(params, source)
+    return PipelineSpec(
+        factory=None if isinstance(model, LocalModel) else model.factory,
+        params=params,
+        params_from=model.params_from,
+        line=line,
+    )
 
 
 def _check_local(params: Mapping[str, Any], source: Source) -> None:

@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from pytest_rag.evalset.problems import Loc
     from pytest_rag.types import Aggregate, Case, Metric
 
-__all__ = ["Checks", "applying", "lacks", "of_mapping", "read_checks", "read_gate"]
+__all__ = [
+    "Checks",
+    "Named",
+    "applying",
+    "lacks",
+    "named",
+    "of_mapping",
+    "read_checks",
+    "read_gate",
+]
 
 PASSED = "passed"
 ALPHA = 0.05
@@ -218,8 +227,44 @@ def _ordered(name: str, bounds: Mapping[str, float]) -> None:
 # --- the gate ---------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A figure of a whole set by its name, such as ``latency_ms.p95``.
+
+    Attributes:
+        metric: The metric or budget.
+        aggregate: How the values of the cases become one.
+        less_is_better: Whether it is a budget, or a metric of which less is better.
+    """
+
+    metric: str
+    aggregate: Aggregate
+    less_is_better: bool
+
+
+def named(key: str, rubrics: Collection[str] = ()) -> Named:
+    """Return what a name of a whole set's figure means.
+
+    Args:
+        key: As written, ``nDCG@10`` or ``cost_usd.total``.
+        rubrics: Names of the cases' rubrics.
+
+    Raises:
+        ConfigError: if there is no such metric or aggregate; names the nearest.
+    """
+    try:
+        kind, aggregate = _rubric_key(key, rubrics) or _gate_key(key)
+    except _WrongError as error:
+        raise ConfigError(str(error)) from None
+    return Named(metric=kind.name, aggregate=aggregate, less_is_better=kind.ceiling)
+
+
 def read_gate(
-    raw: Mapping[str, Any], source: Source, rubrics: Collection[str] = ()
+    raw: Mapping[str, Any],
+    source: Source,
+    rubrics: Collection[str] = (),
+    *,
+    under: str = "gate",
 ) -> tuple[tuple[GateLimit, ...], float]:
     """Return the limits of ``gate`` and the chance of a false alarm it accepts.
 
@@ -227,6 +272,7 @@ def read_gate(
         raw: As written.
         source: Where problems are told.
         rubrics: Names of the cases' rubrics, which are metrics of this evalset alone.
+        under: The key that the limits stand under.
     """
     limits = []
     alpha = ALPHA
@@ -239,7 +285,7 @@ def read_gate(
             else:
                 limits.append(_gate_limit(key, value, rubrics))
         except _WrongError as error:
-            source.report(str(error), ("gate", key), key=True)
+            source.report(str(error), (under, key), key=True)
     return tuple(limits), alpha
 
 

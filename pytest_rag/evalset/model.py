@@ -49,6 +49,7 @@ __all__ = [
     "FactoryModel",
     "FileModel",
     "LocalModel",
+    "Strict",
     "validated",
 ]
 
@@ -65,7 +66,9 @@ def _pipeline_kind(value: Any) -> str:
 # --- the models -------------------------------------------------------------------------------
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """A mapping that takes no key it does not know, and no value of another kind."""
+
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -80,7 +83,7 @@ _NO_ANSWER: dict[str, Any] = {
 }
 
 
-class CaseModel(_Strict):
+class CaseModel(Strict):
     """One question with what is known of the right answer."""
 
     model_config = ConfigDict(title="Case", json_schema_extra=_NO_ANSWER)
@@ -109,7 +112,7 @@ class CaseModel(_Strict):
     reviewed: bool = Field(True, description="false for a proposal, which is not run.")
 
 
-class DefaultsModel(_Strict):
+class DefaultsModel(Strict):
     """What holds for every case that does not say otherwise."""
 
     model_config = ConfigDict(title="Defaults")
@@ -122,21 +125,27 @@ class DefaultsModel(_Strict):
     filters: Filters = Field({}, description="Metadata filters of every case.")
 
 
-class FactoryModel(_Strict):
+class FactoryModel(Strict):
     """A factory that builds the pipeline."""
 
     model_config = ConfigDict(title="Factory")
 
     factory: ImportPath = Field(description="package.module:name of a callable.")
     params: dict[Name, Any] = Field({}, description="Its keyword arguments.")
+    params_from: Name | None = Field(
+        None, description="A JSON file with more of them, which go before those of 'params'."
+    )
 
 
-class LocalModel(_Strict):
+class LocalModel(Strict):
     """The pipeline that comes with pytest-rag and needs no key."""
 
     model_config = ConfigDict(title="Local")
 
     local: dict[Name, Any] | None = Field(description="Its settings; empty for the defaults.")
+    params_from: Name | None = Field(
+        None, description="A JSON file with more of them, which go before those of 'local'."
+    )
 
 
 _ONE_SOURCE: dict[str, Any] = {
@@ -145,7 +154,7 @@ _ONE_SOURCE: dict[str, Any] = {
 }
 
 
-class BulkModel(_Strict):
+class BulkModel(Strict):
     """A file or a dataset with more cases."""
 
     model_config = ConfigDict(title="Bulk", json_schema_extra=_ONE_SOURCE)
@@ -194,7 +203,7 @@ Pipeline = Annotated[
 ]
 
 
-class FileModel(_Strict):
+class FileModel(Strict):
     """A test set: questions, gold documents, reference answers and limits."""
 
     model_config = ConfigDict(
@@ -225,30 +234,44 @@ class FileModel(_Strict):
 # --- values → models --------------------------------------------------------------------------
 
 
-def validated(model: type[Any], raw: Mapping[str, Any], source: Source) -> Any:
+def validated(
+    model: type[Any],
+    raw: Mapping[str, Any],
+    source: Source,
+    below: Mapping[str, type[Any]] | None = None,
+) -> Any:
     """Return ``model`` filled from ``raw``, or None where a key without which it cannot be is bad.
 
     Every problem is reported, and the keys that have one are left out, so that the rest of the
     piece can still be looked at.
+
+    Args:
+        model: Of the piece.
+        raw: Its values.
+        source: Where problems are told.
+        below: Models of its parts by key or tag, for the nearest right key; the evalset's where
+            None.
     """
     try:
         return model.__pydantic_validator__.validate_python(raw)
     except ValidationError as error:
-        bad = _report(error, model, source)
+        bad = _report(error, model, source, _BELOW if below is None else below)
     kept = {key: value for key, value in raw.items() if key not in bad}
     if not kept.keys() >= {key for key, each in model.model_fields.items() if each.is_required()}:
         return None
     return model.__pydantic_validator__.validate_python(kept)
 
 
-def _report(error: ValidationError, model: type[Any], source: Source) -> set[str]:
+def _report(
+    error: ValidationError, model: type[Any], source: Source, below: Mapping[str, Any]
+) -> set[str]:
     errors = error.errors(include_url=False)
     for each in errors:
         if source.problems.full:
             break
         loc = tuple(part for part in each["loc"] if not _is_noise(part))
         unknown = each["type"] == "extra_forbidden"
-        keys = _keys(model, each["loc"][:-1]) if unknown else ()
+        keys = _keys(model, each["loc"][:-1], below) if unknown else ()
         source.report(sentence(each, loc, keys, source), loc, key=unknown)
     return {str(each["loc"][0]) for each in errors if each["loc"]}
 
@@ -266,7 +289,7 @@ _BELOW: Mapping[str, Any] = {
 }
 
 
-def _keys(model: type[Any], loc: tuple[int | str, ...]) -> Iterable[str]:
-    below = [_BELOW[part] for part in loc if isinstance(part, str) and part in _BELOW]
-    fields: Mapping[str, Any] = (below[-1] if below else model).model_fields
+def _keys(model: type[Any], loc: tuple[int | str, ...], below: Mapping[str, Any]) -> Iterable[str]:
+    found = [below[part] for part in loc if isinstance(part, str) and part in below]
+    fields: Mapping[str, Any] = (found[-1] if found else model).model_fields
     return fields.keys()

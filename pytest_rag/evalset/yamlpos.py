@@ -91,8 +91,17 @@ def _place(before: str) -> tuple[int, int]:
 # --- text → nodes -----------------------------------------------------------------------------
 
 
-def compose(text: str, problems: Problems) -> Node | None:
-    """Return the root of the only document, or None where there is none to work with."""
+_NO_CASES = "Write at least one case under 'cases'."
+
+
+def compose(text: str, problems: Problems, *, empty: str = _NO_CASES) -> Node | None:
+    """Return the root of the only document, or None where there is none to work with.
+
+    Args:
+        text: Of the file.
+        problems: Where they are told.
+        empty: What to do where the file is empty, in a sentence.
+    """
     composer = _Composer(problems)
     try:
         for event in _events(text):
@@ -106,7 +115,7 @@ def compose(text: str, problems: Problems) -> Node | None:
         return None
     else:
         if not composer.root:
-            problems.add("The file is empty. Write at least one case under 'cases'.", 1, 1)
+            problems.add(f"The file is empty. {empty}", 1, 1)
     return composer.root[0] if composer.finished else None
 
 

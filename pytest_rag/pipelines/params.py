@@ -85,19 +85,28 @@ class LocalParams:
         Raises:
             ConfigError: for an unknown name or a value out of range; names the nearest.
         """
-        known = [f.name for f in fields(cls)]
         for name in params:
-            if name not in known:
-                raise ConfigError(
-                    f"The local pipeline has no parameter {name!r}.{did_you_mean(str(name), known)}"
-                )
+            cls.knows(name)
         return cls(**params)
 
+    @classmethod
+    def knows(cls, name: str, *values: Any) -> None:
+        """Check a parameter's name, and values of it each for itself.
+
+        Raises:
+            ConfigError: for an unknown name or a value out of range; names the nearest.
+        """
+        known = [f.name for f in fields(cls)]
+        if name not in known:
+            raise ConfigError(
+                f"The local pipeline has no parameter {name!r}.{did_you_mean(str(name), known)}"
+            )
+        for value in values:
+            _check(name, value)
+
     def __post_init__(self) -> None:
-        for name, allowed in _CHOICES.items():
-            _one_of(name, getattr(self, name), allowed)
-        for name, (kind, low, high) in _RANGES.items():
-            _within(name, getattr(self, name), kind, low, high)
+        for name in (*_CHOICES, *_RANGES):
+            _check(name, getattr(self, name))
         _of_type("corpus", self.corpus, str, "a folder", optional=True)
         _of_type("glob", self.glob, str, "a pattern such as '**/*.md'", optional=True)
         _of_type("index_title", self.index_title, bool, "true or false")
@@ -142,6 +151,13 @@ _RANGES: dict[str, tuple[type, float | None, float | None]] = {
     "similarity_cutoff": (float, None, None),
 }
 _OPTIONAL = frozenset({"similarity_cutoff"})
+
+
+def _check(name: str, value: Any) -> None:
+    if name in _CHOICES:
+        _one_of(name, value, _CHOICES[name])
+    elif name in _RANGES:
+        _within(name, value, *_RANGES[name])
 
 
 def _one_of(name: str, value: object, allowed: Iterable[str]) -> None:
