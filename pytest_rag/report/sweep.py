@@ -117,8 +117,8 @@ def _row(each: Standing, names: Sequence[str]) -> str:
 
 def _knobs(found: Outcome, width: int) -> Iterator[Line]:
     if found.importance:
-        shares = sorted(found.importance.items(), key=lambda pair: -pair[1])
-        text = "\xa0· ".join(f"{name}\xa0{share:.0%}" for name, share in shares)
+        shares = [f"{name}\xa0{share:.0%}" for name, share in found.importance.items()]
+        text = "\xa0· ".join(shares)
         yield from labelled("what mattered", text, width)
     for idle in found.idle:
         numbers = ", ".join(f"#{number}" for number in idle.candidates[:4])

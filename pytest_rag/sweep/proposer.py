@@ -110,23 +110,6 @@ class Proposer:
             else:
                 self._study.tell(trial, list(values))
 
-    def importance(self) -> dict[str, float]:
-        """Return the share of each knob in what makes the best of the candidates the best.
-
-        PED-ANOVA (Watanabe et al. 2023): how far the values of the best tenth are from those of
-        all. Empty where the candidates do not differ, or are too few.
-        """
-        evaluator = self._optuna.importance.PedAnovaImportanceEvaluator()
-        of = (lambda trial: trial.values[0]) if len(self._sweep.objectives) > 1 else None
-        try:
-            with _quiet():
-                found = self._optuna.importance.get_param_importances(
-                    self._study, evaluator=evaluator, target=of
-                )
-        except (ValueError, RuntimeError, ZeroDivisionError):
-            return {}
-        return {name: float(share) for name, share in found.items() if share == share}
-
 
 def _countable(sweep: Sweep) -> bool:
     """Tell whether the points are few enough to be listed."""

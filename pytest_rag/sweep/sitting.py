@@ -20,6 +20,7 @@ from pytest_rag.costs.schema import make_folder
 from pytest_rag.errors import BudgetError, RagError, UsageError
 from pytest_rag.evaluation import need_judge
 from pytest_rag.files import lock, write_atomically
+from pytest_rag.sweep.importance import importance
 from pytest_rag.sweep.measure import Candidate, Desk, Part
 from pytest_rag.sweep.outcome import Outcome, idle_knobs, judge_heldout
 from pytest_rag.sweep.plan import current_values
@@ -121,7 +122,7 @@ class Sitting:
             frontier=tuple(each.number for each in frontier(self.sweep, found.found)),
             best=found.best,
             verdict=verdict,
-            importance=proposer.importance(),
+            importance=importance(self.sweep, found.found, found.best),
             idle=tuple(idle_knobs(self.sweep, found.found)),
             cases=(len(parts.search), len(parts.heldout)),
             asked=self.asked,
@@ -339,9 +340,13 @@ def _free(folder: Path) -> Path:
 
 
 def _unknown(sweep: Sweep, values: dict[str, Any]) -> str:
+    """Return why the search did not begin with the current configuration, and what to do."""
     knobs = {knob.name: knob for knob in sweep.space.knobs}
-    off = [f"{name} {values[name]!r}" for name in values if not knobs[name].holds(values[name])]
+    off = [f"{name} is {values[name]!r}" for name in values if not knobs[name].holds(values[name])]
     if off:
-        told = ", ".join(off)
-        return f"the current configuration is outside the space ({told}), which began elsewhere"
-    return "the current values of some parameters are not known, so that the search began elsewhere"
+        return f"The current configuration is none of those searched: {', '.join(off)}."
+    lost = ", ".join(knob.name for knob in sweep.space.knobs if knob.name not in values)
+    return (
+        f"The search began anywhere: neither the evalset nor a default of the factory tells the "
+        f"current {lost}. Write them under the evalset's `params`."
+    )
