@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag import evalset as evalsets
@@ -91,7 +92,7 @@ def _evalset(path: Path, source: Source) -> EvalSet | None:
         source.report(f"There is no file {path}.", ("evalset",))
         return None
     try:
-        found = evalsets.load(path)
+        found = replace(evalsets.load(path), path=path.resolve())
     except EvalSetError as error:
         source.problems.found.extend(error.problems)
         return None
