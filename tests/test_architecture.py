@@ -43,7 +43,7 @@ LAYERS = (
     {"changes", "correction", "noise", "ratios", "rejudge", "exchange", "authoring"},
     {"pairing"},
     {"compare"},
-    {"calibrating", "verdict", "sides"},
+    {"calibrating", "verdict", "sides", "sweep"},
     {"report"},
     {"cli", "plugin"},
 )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.config import Config
 
-__all__ = ["lasting_budget"]
+__all__ = ["change_ceiling", "lasting_budget"]
 
 
 def lasting_budget(path: Path, limit_usd: float, config: Config) -> Budget:
@@ -42,6 +42,12 @@ def lasting_budget(path: Path, limit_usd: float, config: Config) -> Budget:
                 lost = metered if calls else most
                 db.execute("UPDATE state SET spent = spent + ?", (lost,))
                 db.execute("DELETE FROM holds WHERE id = ?", (number,))
+    change_ceiling(budget, limit_usd)
+    return budget
+
+
+def change_ceiling(budget: Budget, limit_usd: float) -> None:
+    """Let a budget end at another amount; what was refused may be asked again."""
+    with budget.opened() as db:
         db.execute("UPDATE state SET limit_nano = ?", (to_nano(limit_usd),))
         db.execute("UPDATE evalsets SET blind = 0, refused = NULL")
-    return budget

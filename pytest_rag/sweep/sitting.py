@@ -13,11 +13,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.checks import BUDGETS
-from pytest_rag.costs.lasting import lasting_budget
+from pytest_rag.costs.lasting import change_ceiling, lasting_budget
 from pytest_rag.costs.money import money
 from pytest_rag.costs.running import RunLedger
 from pytest_rag.costs.schema import make_folder
-from pytest_rag.errors import BudgetError, RagError, UsageError
+from pytest_rag.errors import RagError, UsageError
 from pytest_rag.evaluation import need_judge
 from pytest_rag.files import lock, write_atomically
 from pytest_rag.sweep.importance import importance
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_rag.config import Config
-    from pytest_rag.costs.budget import Budget, Reservation
+    from pytest_rag.costs.budget import Budget
     from pytest_rag.records import Result
     from pytest_rag.sweep.measure import Tried
     from pytest_rag.sweep.outcome import Verdict
@@ -154,7 +154,8 @@ class Sitting:
         current = pool.measure(now, whole).result()
         if current.state != "complete":
             raise self._no_figures(current, len(parts.search), budget)
-        reserve = self._reserve(budget, current, len(parts.heldout))
+        if budget is not None:
+            self._set_aside(budget, current, len(parts.heldout))
         search = Search(
             sweep=self.sweep,
             proposer=proposer,
@@ -166,8 +167,8 @@ class Sitting:
         search.run(current, values)
         if search.spent:
             self.notes.append(f"the ceiling ended the search after {len(search.found)} candidates")
-        if reserve is not None:
-            reserve.settle(0.0)
+        if budget is not None and self.limit is not None:
+            change_ceiling(budget, self.limit)
         best = search.best
         if best is None or not best.number:
             return search, None
@@ -259,24 +260,22 @@ class Sitting:
             f"{current.reason}"
         )
 
-    def _reserve(self, budget: Budget | None, current: Tried, heldout: int) -> Reservation | None:
-        """Set aside what the verdict should cost.
+    def _set_aside(self, budget: Budget, current: Tried, heldout: int) -> None:
+        """Lower the ceiling by what the verdict should cost, until it is due.
 
         Raises:
             SweepError: if that is more than is left.
         """
-        if budget is None:
-            return None
         costs = [(r.cost_usd or 0) + (r.judge_cost_usd or 0) for r in current.results]
         wanted = _RESERVE * 2 * heldout * fmean(costs)
-        try:
-            return budget.reserve(wanted) if wanted else None
-        except BudgetError:
+        limit, spent = budget.limit_usd, budget.spent_usd
+        if wanted and limit - spent <= wanted:
             raise SweepError(
-                f"Of the ceiling of {money(budget.limit_usd)} {money(budget.spent_usd)} is spent, "
-                f"and the verdict on held-out cases takes about {money(wanted)}: nothing is left "
-                "to search with. Raise --max-cost; what was paid is on record."
-            ) from None
+                f"Of the ceiling of {money(limit)} {money(spent)} is spent, and the verdict on "
+                f"held-out cases takes about {money(wanted)}: nothing is left to search with. "
+                "Raise --max-cost; what was paid is on record."
+            )
+        change_ceiling(budget, limit - wanted)
 
 
 class _Pool:
