@@ -23,6 +23,7 @@ from pytest_rag.metrics import ranking
 from pytest_rag.pipelines.params import LocalParams
 from pytest_rag.plugin.markers import parametrise
 from pytest_rag.records import Result
+from pytest_rag.sweep.model import SweepModel
 from pytest_rag.types import AGGREGATES, OUTCOMES
 
 if TYPE_CHECKING:
@@ -142,6 +143,15 @@ def test_every_field_of_a_result_is_described() -> None:
     fields = [f.name for f in dataclasses.fields(Result)]
     assert [name for name in fields if f"`{name}`" not in page("running")] == []
     assert [name for name in OUTCOMES if f"| `{name}` |" not in page("running")] == []
+
+
+def test_the_example_of_a_sweep_is_the_one_beside_the_handbook() -> None:
+    """And every key of the format has its row."""
+    (shown,) = blocks(page("sweeps"), "yaml", "sweep")
+    real = ROOT / "evalsets" / "handbook.sweep.yaml"
+    assert yaml.safe_load(shown) == yaml.safe_load(real.read_text(encoding="utf-8"))
+    keys = SweepModel.model_fields
+    assert [key for key in keys if f"| `{key}` |" not in page("sweeps")] == []
 
 
 # --- the house --------------------------------------------------------------------------------

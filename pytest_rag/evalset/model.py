@@ -243,14 +243,8 @@ def validated(
     """Return ``model`` filled from ``raw``, or None where a key without which it cannot be is bad.
 
     Every problem is reported, and the keys that have one are left out, so that the rest of the
-    piece can still be looked at.
-
-    Args:
-        model: Of the piece.
-        raw: Its values.
-        source: Where problems are told.
-        below: Models of its parts by key or tag, for the nearest right key; the evalset's where
-            None.
+    piece can still be looked at. ``below`` holds the models of its parts by key or tag, for the
+    nearest right key; None for those of an evalset.
     """
     try:
         return model.__pydantic_validator__.validate_python(raw)

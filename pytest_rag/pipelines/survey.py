@@ -17,6 +17,7 @@ __all__ = ["Survey", "digest", "settings_of", "survey"]
 # A function without a name of its own looks like any other.
 _UNTELLABLE = re.compile(r"<lambda>|<locals>")
 _HARMLESS = ("logging.", "_thread.", "threading.", "asyncio.")
+_SCORERS = "bm25s."
 _HOMES = ("llama_index.", "llama_index_", "pytest_rag.")
 _ASIDE = (
     r"callback_manager|rate_limiter|id_|.*(?:api|access|secret|subscription)_?key"
@@ -168,7 +169,7 @@ class _Walk:
             # What LlamaIndex's own parts hold of others' follows from their settings.
             if not self._ours and not name.startswith(_HARMLESS):
                 self._found.opaque.add(name)
-            return name
+            return {"class": name, **_scalars(value)} if name.startswith(_SCORERS) else name
         corpora, around = self._corpora, self._ours
         self._ours = ours
         told = {k: self.describe(v) for k, v in self._settings(value, everything=ours)}
@@ -201,6 +202,12 @@ class _Walk:
             for k, v in sorted(held.items())
             if taken is None or k.lstrip("_") in taken or isinstance(v, self._components)
         ]
+
+
+def _scalars(value: Any) -> dict[str, Any]:
+    """Return the plain settings of what scores, which may have been made by somebody else."""
+    held = getattr(value, "__dict__", {})
+    return {k: repr(v) for k, v in sorted(held.items()) if isinstance(v, bool | int | float | str)}
 
 
 def _named(attributes: Mapping[str, Any]) -> list[tuple[str, Any]]:

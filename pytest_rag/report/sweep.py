@@ -31,7 +31,9 @@ def _value(value: Any) -> str:
 
 def candidate_text(each: Standing, best: Standing | None) -> str:
     """Return one line on a candidate that was decided."""
-    what = params_text(each.tried.candidate.values) or "the current configuration"
+    what = params_text(each.tried.candidate.values)
+    if not each.number:
+        what = f"the current configuration{f' ({what})' if what else ''}"
     return f"#{each.number} {what}: {_became(each)}" + (
         "; the best so far" if best is not None and best.number == each.number else ""
     )

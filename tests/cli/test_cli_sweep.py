@@ -99,7 +99,7 @@ def test_everything_is_told_in_words(swept):
     assert "skill 0.9 (now 0.4)" in text
     assert "better on questions the search never saw." in text
     assert "colour changed nothing where it alone changed" in text
-    assert "#0 the current configuration: nDCG@10" in done.stderr
+    assert "#0 the current configuration (skill=0.4 depth=5 colour=red): nDCG@10" in done.stderr
     folder = swept.path / ".pytest_rag/sweeps/hr"
     assert "| #0, current |" in (folder / "report.md").read_text(encoding="utf-8")
     record = next((folder / "candidates").glob("*.jsonl"))
@@ -154,7 +154,7 @@ def test_two_processes_find_what_one_finds(swept):
 def test_an_invalid_combination_is_an_error_and_the_sweep_goes_on(swept):
     """It is told with its reason, and wins nothing."""
     with (swept.path / "hr.sweep.yaml").open("a") as file:
-        file.write("      mode: [plain, deep]\n")
+        file.write("  mode: [plain, deep]\n")
     told = found(swept)
     broke = [each for each in told["candidates"] if each["state"] == "error"]
     assert broke
@@ -196,11 +196,12 @@ def test_several_objectives_have_a_frontier(swept):
     )
     told = found(swept)
     assert told["objectives"][1]["sign"] == -1
-    front = [told["candidates"][number] for number in told["frontier"]]
-    costs = [each["figures"]["cost_usd"] for each in front]
-    recalls = [each["figures"]["R@10"] for each in front]
-    assert costs == sorted(costs, reverse=True)
-    assert recalls == sorted(recalls, reverse=True)
+    points = {each["number"]: tuple(each["params"].values()) for each in told["candidates"]}
+    front = {points[number] for number in told["frontier"]}
+    assert points[told["recommended"]] == (0.9, 5)
+    assert (0.9, 5) in front
+    assert (0.9, 3) in front  # less is found, for less
+    assert not any(skill < 0.9 and depth > 3 for skill, depth in front)
 
 
 def test_limits_are_kept(swept):
