@@ -12,7 +12,7 @@ from pytest_rag.judge import fingerprint_of, noted, outcome_of
 from pytest_rag.types import CheckResult, Limit, Score
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from pytest_rag.judge import Job
@@ -37,8 +37,12 @@ class Resumed:
     _given: set[tuple[str, str, int]] = field(default_factory=set)
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: Path, *, also: Callable[[Result], bool] = lambda _: False) -> Self:
         """Read a record, and what killed or cut-short runs left beside it.
+
+        Args:
+            path: Of the record.
+            also: Told a result that neither passed nor failed; True takes it over all the same.
 
         Raises:
             RecordError: if there is none, or one cannot be read.
@@ -48,14 +52,14 @@ class Resumed:
             raise RecordError(f"There is no run record {path}, nor an unfinished one beside it.")
         made = cls()
         for each in found:
-            made._read(records.read(each))
+            made._read(records.read(each), also)
         return made
 
-    def _read(self, run: records.Run) -> None:
+    def _read(self, run: records.Run, also: Callable[[Result], bool]) -> None:
         for name, facts in run.header.get("evalsets", {}).items():
             self.fingerprints[name] = facts.get("fingerprint") or {}
         for result in run.results:
-            if result.outcome in ("passed", "failed"):
+            if result.outcome in ("passed", "failed") or also(result):
                 self.results[result.key] = result
 
     def take(self, job: Job, fingerprint: Mapping[str, Any]) -> Result | None:

@@ -200,7 +200,8 @@ def _store(corpus: _Corpus, params: LocalParams) -> tuple[NodeStore, Hashable]:
         raise PipelineError("The corpus holds no text: every document is empty.")
     of = (corpus.fingerprint, params.language)
     languages = kept("languages", of, lambda: chunker.languages(corpus.documents))
-    return NodeStore(nodes, languages=languages, default_filters=params.filters), key
+    store = NodeStore(nodes, languages=languages, default_filters=params.filters, made_of=repr(key))
+    return store, key
 
 
 def _lexical(store: NodeStore, key: Hashable, params: LocalParams) -> LexicalRetriever:

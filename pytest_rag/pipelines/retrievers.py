@@ -56,7 +56,10 @@ class FilteredQuery(QueryBundle):
 
 
 class NodeStore:
-    """Nodes in a fixed order with what retrievers ask of them; never changed once built."""
+    """Nodes in a fixed order with what retrievers ask of them; never changed once built.
+
+    ``made_of`` tells the nodes from others, to whoever keeps what was retrieved of them.
+    """
 
     def __init__(
         self,
@@ -64,7 +67,9 @@ class NodeStore:
         *,
         languages: Mapping[str, str],
         default_filters: Mapping[str, Any],
+        made_of: str = "",
     ) -> None:
+        self.made_of = made_of
         self.nodes = tuple(nodes)
         self.node_languages = tuple(languages[str(node.ref_doc_id)] for node in nodes)
         self.default_filters = dict(default_filters)

@@ -193,7 +193,7 @@ class _Sheet:
         self._desk, self._candidate, self._seat = desk, candidate, seat
         whole = replace(desk.sweep.evalset, pipeline=candidate.spec)
         self._evalset: EvalSet = replace(whole, cases=tuple(part.cases))
-        self._known = _on_record(self.path)
+        self._known = _on_record(self.path, desk.sweep)
         self._taken: list[Result] = []
         self._now = _fingerprint(self._evalset, self._known, desk.config)
         self._writer: RunWriter | None = None
@@ -252,9 +252,14 @@ class _Sheet:
                 left.unlink(missing_ok=True)
 
 
-def _on_record(path: Path) -> Resumed | None:
+def _on_record(path: Path, sweep: Sweep) -> Resumed | None:
+    """Return what is on record; a check that cannot be measured is no reason to ask again."""
+
+    def measured(result: Result) -> bool:
+        return broke([result]) is None and missing(sweep, [result]) is None
+
     there = path.exists() or any(path.parent.glob(f"{path.name}.*"))
-    return Resumed.of(path) if there else None
+    return Resumed.of(path, also=measured) if there else None
 
 
 def _fingerprint(evalset: EvalSet, known: Resumed | None, config: Config) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from llama_index.core import Document
 
 from pytest_rag.pipelines.keeping import Kept, keeping
 from pytest_rag.pipelines.local import LocalPipeline
+from pytest_rag.pipelines.survey import digest, survey
 
 DOCUMENTS = [
     Document(id_=f"{name}.md", text=f"# {name}\n\n" + f"The {name} is told here in words. " * 30)
@@ -60,3 +61,35 @@ def test_other_documents_are_not_taken_for_these():
         LocalPipeline.from_documents(DOCUMENTS)
         found = LocalPipeline.from_documents(other).query("harbour")
     assert found.source_nodes[0].node.text.isupper()
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"bm25_k1": 0.9},
+        {"bm25_b": 0.1},
+        {"retriever": "dense"},
+        {"chunk_overlap": 1},
+        {"index_title": False},
+    ],
+    ids=str,
+)
+def test_what_was_retrieved_is_kept_apart_by_every_parameter(params):
+    """No knob of retrieval is taken for idle because a cache answered for another value."""
+    retrievers = [
+        LocalPipeline.from_documents(DOCUMENTS, **more).query_engine.retriever
+        for more in ({}, params, params)
+    ]
+    first, second, third = (digest(survey(each, everything=True).config) for each in retrievers)
+    assert first != second
+    assert second == third
+
+
+def test_dense_chunks_of_one_number_are_kept_apart():
+    """Nodes as many as others are not those others."""
+    one, other = (
+        LocalPipeline.from_documents(DOCUMENTS, retriever="dense", index_title=title)
+        for title in (True, False)
+    )
+    told = [survey(p.query_engine.retriever, everything=True).config for p in (one, other)]
+    assert told[0] != told[1]
