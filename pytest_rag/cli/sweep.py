@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
+    from pytest_rag.cli.terminal import Steps
     from pytest_rag.config import Config
     from pytest_rag.sweep import Outcome, Sitting, Sweep
     from pytest_rag.sweep.standing import Standing
@@ -105,8 +105,8 @@ def _run(sitting: Sitting) -> Outcome:
     from pytest_rag.sweep import SweepError
 
     try:
-        with stoppable(), steps(sitting.sweep.trials) as step:
-            sitting.told = _teller(step)
+        with stoppable(), steps(sitting.sweep.trials) as bar:
+            sitting.told = partial(_told, bar)
             return sitting.run()
     except SweepError as error:
         typer.echo(str(error), err=True)
@@ -120,25 +120,18 @@ def _run(sitting: Sitting) -> Outcome:
         raise typer.Exit(_INTERRUPTED) from None
 
 
-def _teller(
-    step: Callable[[int, str, str], None],
-) -> Callable[[Standing, Standing | None], None]:
+def _told(bar: Steps, each: Standing, best: Standing | None) -> None:
+    """Show a candidate that is decided: a line where there is no terminal, else a step."""
     from pytest_rag.report.sweep import candidate_text
 
-    broke = 0
-
-    def told(each: Standing, best: Standing | None) -> None:
-        nonlocal broke
-        if not sys.stderr.isatty():
-            typer.echo(candidate_text(each, best), err=True)
-            return
-        broke += each.tried.state == "error"
-        at = "" if best is None else f"best #{best.number}"
-        if best is not None and best.scores is not None:
-            at += f" {abs(best.scores[0]):.4g}"
-        step(1, at, f"{broke} broke" if broke else "")
-
-    return told
+    if not sys.stderr.isatty():
+        typer.echo(candidate_text(each, best), err=True)
+        return
+    if best is not None and best.scores is not None:
+        bar.begin(f"best #{best.number} {abs(best.scores[0]):.4g}")
+    bar.end()
+    if each.tried.state == "error":
+        bar.tell(candidate_text(each, best))
 
 
 def _tell(found: Outcome, sitting: Sitting, *, as_json: bool) -> None:

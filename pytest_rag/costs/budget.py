@@ -21,17 +21,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from pytest_rag.costs.casecosts import cost_of, known_part, why_unknown
-from pytest_rag.costs.ledger import ledger_of
+from pytest_rag.costs.casecosts import cost_of, dearest, known_part, why_unknown
 from pytest_rag.costs.money import to_nano, to_usd
-from pytest_rag.errors import BudgetError, LedgerError
+from pytest_rag.errors import BudgetError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_rag.config import Config
 
-__all__ = ["Budget", "Reservation", "dearest", "is_alive", "join", "open_budget"]
+__all__ = ["Budget", "Reservation", "is_alive", "join", "open_budget"]
 
 _SAFETY = 1.5
 _BLIND = 3
@@ -349,20 +348,6 @@ def open_budget(limit_usd: float, config: Config) -> Budget:
 def join(path: str, config: Config) -> Budget:
     """Take part in the ceiling of a run that another process began."""
     return Budget(Path(path), earlier=partial(dearest, config))
-
-
-def dearest(config: Config, evalset: str) -> int | None:
-    """Return what the dearest case of an evalset has cost, if every cost is known."""
-    ledger = ledger_of(config)
-    if ledger is None:
-        return None
-    try:
-        before = ledger.cases_of(evalset)
-    except LedgerError:
-        return None
-    finally:
-        ledger.close()
-    return None if before is None or before.unknown else before.most_nano
 
 
 def _free(db: sqlite3.Connection) -> int:

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.costs.ledger import ledger_of
 from pytest_rag.costs.money import known
 from pytest_rag.costs.prices import if_free
+from pytest_rag.errors import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["cost_of", "known_part", "why_unknown"]
+    from pytest_rag.config import Config
+
+__all__ = ["cost_of", "dearest", "known_part", "why_unknown"]
+
+
+def dearest(config: Config, evalset: str) -> int | None:
+    """Return what the dearest case of an evalset has cost, if every cost is known."""
+    ledger = ledger_of(config)
+    if ledger is None:
+        return None
+    try:
+        before = ledger.cases_of(evalset)
+    except LedgerError:
+        return None
+    finally:
+        ledger.close()
+    return None if before is None or before.unknown else before.most_nano
 
 
 def cost_of(

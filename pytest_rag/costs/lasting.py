@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from pytest_rag.costs.budget import Budget, dearest, is_alive
+from pytest_rag.costs.budget import Budget, is_alive
+from pytest_rag.costs.casecosts import dearest
 from pytest_rag.costs.money import to_nano
 
 if TYPE_CHECKING:
