@@ -36,7 +36,7 @@ def plan_lines(
 
 def _lines(sweep: Sweep, parts: Split, ledger: Ledger | None, limit: float | None) -> Iterator[str]:
     size = sweep.space.size()
-    points = "any number of points" if size is None else count(size, "point")
+    points = "very many points" if size is None else count(size, "point")
     trials = sweep.trials if size is None else min(sweep.trials, size + 1)
     objectives = ", ".join(each.name for each in sweep.objectives)
     yield f"{sweep.name}: {count(trials, 'candidate')} of {points}, {sweep.sampler}, {objectives}"

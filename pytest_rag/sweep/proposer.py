@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import warnings
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Proposer"]
 
 _POPULATION = (8, 50)
+_POINTS = 100_000  # of a grid
 _ALIKE = 3  # proposals in a row that were made before
 
 
@@ -50,7 +52,8 @@ class Proposer:
             self._study = self._optuna.create_study(
                 sampler=_sampler(self._optuna, sweep), directions=directions
             )
-        self._grid = list(self._space.grid() or ()) if _countable(sweep) else []
+        points = self._space.grid() if _countable(sweep) else None
+        self._grid = list(itertools.islice(points or (), _POINTS))
         if sweep.sampler != "grid" or len(self._grid) > sweep.trials:
             random.Random(sweep.seed).shuffle(self._grid)  # noqa: S311 - no secret
         self._begin(current)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Knob", "Space", "key_of", "label"]
 
-_MOST = 100_000  # points of a grid that are looked at
+_MOST = 20_000  # points that are counted
 
 
 def label(value: Any) -> str:
@@ -143,12 +143,13 @@ class Space:
         return all(k.name in values and k.holds(values[k.name]) for k in needed)
 
     def size(self) -> int | None:
-        """Return how many points a grid has; None where a range has no step."""
+        """Return how many points there are; None where a range has no step, or they are many."""
         grid = self.grid()
-        return None if grid is None else sum(1 for _ in grid)
+        found = _MOST if grid is None else sum(1 for _ in itertools.islice(grid, _MOST))
+        return None if found == _MOST else found
 
     def grid(self) -> Iterator[dict[str, Any]] | None:
-        """Return every point, each once, up to a bound; None where a range has no step."""
+        """Return every point, each once; None where a range has no step."""
         columns = [knob.values() for knob in self.knobs]
         listed = [column for column in columns if column is not None]
         return self._points(listed) if len(listed) == len(columns) else None
@@ -156,7 +157,7 @@ class Space:
     def _points(self, columns: Sequence[Sequence[Any]]) -> Iterator[dict[str, Any]]:
         seen = set()
         names = [knob.name for knob in self.knobs]
-        for point in itertools.islice(itertools.product(*columns), _MOST):
+        for point in itertools.product(*columns):
             used = self.used(dict(zip(names, point, strict=True)))
             if (key := key_of(used)) not in seen:
                 seen.add(key)
