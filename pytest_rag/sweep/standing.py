@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Standing", "estimate", "frontier", "name_of", "recommended", "standing"]
 
-_SAME_LATENCY = 1.1  # times that differ by less are taken for the same
+_SAME_LATENCY, _SAME_MS = 1.1, 1.0  # times that differ by less are taken for the same
 _UNTOLD = 1.0
 
 
@@ -124,7 +124,7 @@ def frontier(sweep: Sweep, found: Iterable[Standing]) -> list[Standing]:
     """Return the candidates within the limits that none is better than in everything.
 
     Everything is the objectives, and mean latency and cost where no objective is about them;
-    latencies within a tenth of each other are taken for the same.
+    latencies within a tenth, or a millisecond, of each other are taken for the same.
     """
     able = [each for each in found if each.eligible]
     best = [each for each in able if not any(_dominates(sweep, other, each) for other in able)]
@@ -154,6 +154,6 @@ def _step(name: str, mine: float | None, theirs: float | None) -> int:
     if mine is None or theirs is None or abs(mine - theirs) <= 1e-12:
         return 0
     low, high = sorted((abs(mine), abs(theirs)))
-    if name.startswith("latency_ms") and high <= low * _SAME_LATENCY:
+    if name.startswith("latency_ms") and high <= max(low * _SAME_LATENCY, low + _SAME_MS):
         return 0
     return 1 if mine > theirs else -1
