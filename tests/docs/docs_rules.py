@@ -16,6 +16,7 @@ from docs_page import ROOT, Block
 
 from pytest_rag import config, evalset
 from pytest_rag.errors import EvalSetError
+from pytest_rag.sweep.model import SweepModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -139,6 +140,9 @@ def _yaml(block: Block, stage: Stage) -> None:
         value = {"runs": {"steps": value}}
     if isinstance(value, dict) and value.keys() & {"jobs", "runs"}:
         return _workflow(block, stage, value)
+    if isinstance(value, dict) and "objectives" in value:
+        SweepModel.model_validate(value)
+        return None
     path = stage.write(block.name or "leave.rag.yaml", block.body)
     if "broken" in block.words:
         try:
