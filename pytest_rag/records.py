@@ -209,7 +209,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _git(root: Path) -> dict[str, Any] | None:
-    """Return commit and whether the tree has changes; None outside git."""
+    """Return commit, None before the first, and whether the tree has changes; None outside git."""
     try:
         done = git(root, "status", "--porcelain=v2", "--branch", timeout_s=20)
     except (OSError, subprocess.SubprocessError):
@@ -218,6 +218,8 @@ def _git(root: Path) -> dict[str, Any] | None:
         return None
     lines = done.stdout.splitlines()
     commit = next((x.split()[-1] for x in lines if x.startswith("# branch.oid ")), None)
+    if commit == "(initial)":  # as git says where there is none yet
+        commit = None
     return {"commit": commit, "dirty": any(not line.startswith("#") for line in lines)}
 
 

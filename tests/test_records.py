@@ -13,6 +13,7 @@ import pytest
 
 from pytest_rag import records
 from pytest_rag.errors import RecordError
+from pytest_rag.git import git
 from pytest_rag.records import Result
 from pytest_rag.writing import RunWriter
 
@@ -39,7 +40,7 @@ HEADER = closed(
     schema_version={"const": 1},
     run_id={"type": "string", "pattern": "^[0-9a-f]{32}$"},
     started={"type": "string", "pattern": r"^\d{4}-\d\d-\d\dT[\d:.]+\+00:00$"},
-    git={"anyOf": [{"type": "null"}, closed(commit=TEXT, dirty={"type": "boolean"})]},
+    git={"anyOf": [{"type": "null"}, closed(commit=FINGERPRINT, dirty={"type": "boolean"})]},
     versions={"type": "object", "required": ["python", "pytest", "pytest-rag"]},
     machine=closed(system=TEXT, machine=TEXT, cpus={"type": "integer"}),
     config={"type": "object"},
@@ -233,6 +234,18 @@ def written(path: Path, *results: Result, complete: bool = True) -> Path:
     for each in results:
         writer.add(each)
     return writer.close(complete=complete)
+
+
+def test_the_commit_of_a_run(tmp_path):
+    """Null before the first commit, its hash afterwards, and nothing about git outside of it."""
+    assert records.header({}, tmp_path)["git"] is None
+    git(tmp_path, "init", "-q")
+    assert records.header({}, tmp_path)["git"] == {"commit": None, "dirty": False}
+    who = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
+    git(tmp_path, *who, "commit", "-qm", "First", "--allow-empty")
+    head = git(tmp_path, "rev-parse", "HEAD").stdout.strip()
+    (tmp_path / "new").touch()
+    assert records.header({}, tmp_path)["git"] == {"commit": head, "dirty": True}
 
 
 def test_what_is_written_is_read(tmp_path):

@@ -85,11 +85,10 @@ class SQLiteCache:
             max_bytes: About the most bytes all values may have together.
             timeout_s: How long to wait for somebody else who writes.
         """
-        self.url = f"sqlite:{path}"
         self.path = path
         self._max_bytes = max_bytes
         self._timeout_s = timeout_s
-        self._outage = Outage(self.url, (sqlite3.Error, OSError), pause_s=1.0)
+        self._named("sqlite")
         self._idle: list[sqlite3.Connection] = []
         self._process = os.getpid()
         self._puts = 0
@@ -99,15 +98,24 @@ class SQLiteCache:
     def from_url(cls, url: str, root: Path) -> SQLiteCache:
         """Return the cache of ``sqlite``, ``sqlite:PATH`` or ``sqlite:///PATH``.
 
+        A class that is derived from this one may be opened by a scheme of its own.
+
         Raises:
             ConfigError: if the path is a folder, or an option is unknown.
         """
         address, options = split(url, ("max_bytes",))
+        scheme = url.partition("?")[0].partition(":")[0].lower()
         address = address.removeprefix("///")  # as SQLAlchemy writes it
         path = root / (Path(address).expanduser() if address else DEFAULT_PATH)
         if path.is_dir():
-            raise ConfigError(f"{path} is a folder. Name a file: sqlite:{path / 'cache.sqlite3'}")
-        return cls(path, **options)
+            raise ConfigError(f"{path} is a folder. Name a file: {scheme}:{path / 'cache.sqlite3'}")
+        made = cls(path, **options)
+        made._named(scheme)
+        return made
+
+    def _named(self, scheme: str) -> None:
+        self.url = f"{scheme}:{self.path}"
+        self._outage = Outage(self.url, (sqlite3.Error, OSError), pause_s=1.0)
 
     # --- values -------------------------------------------------------------------------------
 

@@ -132,6 +132,19 @@ def test_sqlite_makes_room(tmp_path):
     cache.close()
 
 
+def test_a_derived_cache_is_called_by_its_own_scheme(tmp_path):
+    """In its URL, and where its file cannot be used."""
+
+    class Zipped(SQLiteCache):
+        pass
+
+    assert Zipped.from_url("zipped:a.db?max_bytes=9", tmp_path).url == f"zipped:{tmp_path / 'a.db'}"
+    assert SQLiteCache.from_url("sqlite", tmp_path).url.startswith(f"sqlite:{tmp_path}")
+    (tmp_path / "b.db").write_text("no database at all, but a text of some length")
+    with pytest.raises(UsageError, match=r"^zipped:.*b\.db cannot be used: "):
+        Zipped.from_url("zipped:b.db", tmp_path).check()
+
+
 def test_the_default_database_stays_out_of_git(tmp_path):
     """``sqlite`` without a path is a hidden folder that git does not see, for nobody else."""
     cache = open_cache("sqlite", tmp_path)
