@@ -50,6 +50,7 @@ from docs_commands import mistakes
 from docs_page import PAGES, ROOT, name, read
 from docs_rules import DriftError, run
 from docs_stage import Stage
+from docs_writer import say
 from redis_server import RedisServer
 
 from pytest_rag.metrics import METRICS
@@ -83,7 +84,7 @@ def openai() -> Iterator[str]:
     """The address of a server on loopback that speaks OpenAI's protocol."""
     from openai_server import Server
 
-    server = Server()
+    server = Server(say)
     yield server.url
     server.close()
 
@@ -98,7 +99,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch, outside_ci: None) -> None:
-    """A terminal of eighty columns, somebody who commits, a key; metrics are forgotten again."""
+    """A terminal of eighty columns, somebody who commits, a key, no hub; metrics as before."""
     asyncio.set_event_loop(None)
     monkeypatch.setattr(METRICS, "_objects", dict(METRICS._objects))
     for variable in ("FORCE_COLOR", "PY_COLORS", "PYTEST_ADDOPTS"):
@@ -108,6 +109,7 @@ def settled(monkeypatch: pytest.MonkeyPatch, outside_ci: None) -> None:
         monkeypatch.setenv(f"GIT_{who}_EMAIL", "ada@example.org")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TZ", "UTC")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-the-documentation")
 
 
