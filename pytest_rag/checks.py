@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_rag.trust import Trust
     from pytest_rag.types import Case
 
-__all__ = ["BUDGETS", "advice", "bounds", "budget", "check", "forbidden", "number"]
+__all__ = ["BUDGETS", "advice", "bounds", "budget", "check", "duration", "forbidden", "number"]
 
 
 def _tokens(seen: Observation) -> float | None:
@@ -131,6 +131,13 @@ def bounds(low: float | None, high: float | None) -> str:
     if low is not None and high is not None:
         return f"{number(low)} … {number(high)}"
     return f"≥ {number(low)}" if low is not None else f"≤ {number(high or 0.0)}"
+
+
+def duration(ms: float) -> str:
+    """Write milliseconds with the digits that matter, from ten thousand on as seconds."""
+    if ms >= 10_000:
+        return f"{ms / 1000:,.1f} s"
+    return f"{ms:,.0f} ms" if ms >= 10 else f"{ms:.2g} ms"
 
 
 def number(value: float) -> str:

@@ -11,6 +11,7 @@ from pytest_rag import metrics
 from pytest_rag.checks import check, forbidden
 from pytest_rag.errors import BudgetError, RagError, explained, message_of
 from pytest_rag.fate import lost_by
+from pytest_rag.metrics.used import about_tokens, used_tokens
 from pytest_rag.observe import Attempt, bill
 from pytest_rag.pipelines.factory import key_missing
 from pytest_rag.records import Result
@@ -238,9 +239,18 @@ def _calls(calls: Iterable[Call]) -> list[dict[str, Any]]:
 def _ranked(seen: Observation) -> list[dict[str, Any]] | None:
     if seen.retrieved is None:
         return None
+    texts = [node.text for node in seen.retrieved]
+    used = [None] * len(texts) if seen.answer is None else used_tokens(seen.answer, texts)
     return [
-        {"id": node.id, "rank": rank, "score": node.score, "node": node.node}
-        for rank, node in enumerate(seen.retrieved, 1)
+        {
+            "id": node.id,
+            "rank": rank,
+            "score": node.score,
+            "node": node.node,
+            "tokens": about_tokens(node.text) if node.text else None,
+            "used": drawn if node.text else None,
+        }
+        for rank, (node, drawn) in enumerate(zip(seen.retrieved, used, strict=True), 1)
     ]
 
 

@@ -54,7 +54,9 @@ class Result:
         query: The question.
         reference: Answers that were acceptable when it was asked; empty where none was written.
         answer: The pipeline's answer, or None.
-        retrieved: ``[{id, rank, score, node}]``, rank from 1; None where nothing is known.
+        retrieved: ``[{id, rank, score, node, tokens, used}]``, rank from 1; None where nothing is
+            known. ``tokens`` is about how long the node's text is, ``used`` how much of it the
+            answer can have drawn on.
         gold: ``{id: {grade, rank, indexed, lost}}``; the rank is None where it was not retrieved,
             ``indexed`` None where the index does not tell what it holds, ``lost`` the stage that
             lost it in words, where one did.

@@ -40,7 +40,7 @@ LAYERS = (
     {"observe"},
     {"judge", "judging", "writing", "gate", "merging"},
     {"evaluation", "runner", "baseline", "resume"},
-    {"changes", "correction", "noise", "ratios", "rejudge", "exchange", "authoring"},
+    {"changes", "correction", "noise", "ratios", "rejudge", "exchange", "authoring", "bottleneck", "load"},
     {"pairing"},
     {"compare"},
     {"calibrating", "verdict", "sides", "sweep"},

@@ -16,6 +16,7 @@ from pytest_rag import __version__
 from pytest_rag.cli import baseline
 from pytest_rag.cli.aa import aa
 from pytest_rag.cli.ab import ab
+from pytest_rag.cli.bottleneck import bottleneck
 from pytest_rag.cli.cache import cache
 from pytest_rag.cli.calibrate import calibrate
 from pytest_rag.cli.capture import capture
@@ -85,6 +86,7 @@ _COMMANDS: tuple[Any, ...] = (
     ab,
     calibrate,
     sweep,
+    bottleneck,
     report,
     costs,
     convert,

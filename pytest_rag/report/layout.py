@@ -6,6 +6,7 @@ import re
 from textwrap import wrap
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from pytest_rag.checks import duration
 from pytest_rag.costs.money import money
 
 if TYPE_CHECKING:
@@ -53,13 +54,6 @@ class Line(NamedTuple):
 
     text: str
     style: Style = ""
-
-
-def duration(ms: float) -> str:
-    """Write milliseconds with the digits that matter, from ten thousand on as seconds."""
-    if ms >= 10_000:
-        return f"{ms / 1000:,.1f} s"
-    return f"{ms:,.0f} ms" if ms >= 10 else f"{ms:.2g} ms"
 
 
 def printable(line: str) -> str:
