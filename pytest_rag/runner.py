@@ -120,7 +120,7 @@ class Runner:
             try:
                 finish = future.result(timeout=_POLL_S)
             except TimeoutError:
-                self._watch()
+                self.watch()
             else:
                 result = finish()
                 self._unclaimed.pop(future, None)
@@ -252,7 +252,7 @@ class Runner:
 
     # --- on the waiting thread ---
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
         """Give up cases that have taken too long, and the loop where one of them blocks it."""
         for pending in self._at_work():
             if not pending.answered and pending.attempt.is_overdue():

@@ -28,6 +28,7 @@ from pytest_rag.cli.export import export
 from pytest_rag.cli.gate import gate
 from pytest_rag.cli.generate import generate
 from pytest_rag.cli.init import init
+from pytest_rag.cli.load import load
 from pytest_rag.cli.merge import merge
 from pytest_rag.cli.report import report
 from pytest_rag.cli.run import run
@@ -87,6 +88,7 @@ _COMMANDS: tuple[Any, ...] = (
     calibrate,
     sweep,
     bottleneck,
+    load,
     report,
     costs,
     convert,

@@ -45,7 +45,7 @@ PLANTED = """
         return RetrieverQueryEngine.from_args(retriever, llm=ChatLLM(rule=said, wait_s=0.02))
 
     def prompt():
-        filler = "Mind the house rules in all you say. " * 800
+        filler = "Mind the house rules in all you say. " * 300
         template = PromptTemplate(filler + "{context_str} {query_str}")
         llm = ChatLLM(rule=said, wait_s=0.02)
         return RetrieverQueryEngine.from_args(
