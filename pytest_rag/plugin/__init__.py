@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pytest_rag.costs.running import RunCosts
     from pytest_rag.plugin.accepting import RagBaseline
     from pytest_rag.plugin.asking import Rag
+    from pytest_rag.plugin.benchmarking import RagBenchmark
     from pytest_rag.plugin.markers import Parameter
     from pytest_rag.plugin.session import RagSession
 
@@ -148,6 +149,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         parametrise(metafunc)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Let pytest-benchmark see which tests are benchmarks, as for ``--benchmark-only``."""
+    names: list[str] = getattr(item, "fixturenames", [])
+    wants = "rag_benchmark" in names and "benchmark" not in names
+    if wants and item.config.pluginmanager.has_plugin("pytest-benchmark"):
+        names.append("benchmark")
+
+
 class _Listener:
     """Waits for a report that carries results; under xdist they come from other processes."""
 
@@ -247,3 +256,11 @@ def rag(request: pytest.FixtureRequest, rag_config: Config, rag_case: Parameter 
     from pytest_rag.plugin.asking import Rag
 
     return Rag(request, session_of(request.config), rag_config, rag_case)
+
+
+@pytest.fixture
+def rag_benchmark(request: pytest.FixtureRequest, rag: Rag) -> RagBenchmark:
+    """Time a question with pytest-benchmark: the whole, its p95, and each stage."""
+    from pytest_rag.plugin.benchmarking import RagBenchmark
+
+    return RagBenchmark(request, rag)
