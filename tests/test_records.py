@@ -99,6 +99,8 @@ RESULT = closed(
             rank={"type": "integer", "minimum": 1},
             score={"type": ["number", "null"]},
             node=TEXT,
+            tokens={"type": ["integer", "null"], "minimum": 0},
+            used={"type": ["integer", "null"], "minimum": 0},
         ),
     },
     gold={

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.load import MOST_AT_A_TIME, figures
-from pytest_rag.report.layout import Line, duration, labelled
+from pytest_rag.report.layout import Line, duration, labelled, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -36,12 +36,12 @@ def load_lines(
     yield Line(
         "closed loop: as many at a time" if closed else "open loop: as many a second", "bold"
     )
-    head = "".join(f"{name:>{_COLUMN}}" for name in _QUANTILES)
-    yield Line(f"  {'load':>6}{'asked':>8}{'errors':>8}{'answers/s':>11}{head}", "dim")
+    head = "".join(f" {name:>{_COLUMN}}" for name in _QUANTILES)
+    yield Line(f"  {'load':>5}{'asked':>7}{'errors':>7}{'answers/s':>10}{head}", "dim")
     for step in steps:
         yield Line(_row(figures(step)))
         for kind, n in sorted(step.errors.items()):
-            yield Line(f"  {'':>6}{'':>8}{n:>8,} {kind}", "bad")
+            yield Line(printable(f"  {'':>12}{n:>7,} {kind}"), "bad")
     yield from labelled("saturation", _saturated(found), width, "bold")
     for text in remarks(steps):
         yield from labelled("", text, width, "dim")
@@ -50,8 +50,8 @@ def load_lines(
 def _row(told: Mapping[str, Any]) -> str:
     errors = sum(told["errors"].values())
     rate = "" if told["per_second"] is None else f"{told['per_second']:.4g}"
-    cells = "".join(f"{_time(told, name):>{_COLUMN}}" for name in _QUANTILES)
-    return f"  {told['load']:>6g}{told['asked']:>8,}{errors:>8,}{rate:>11}{cells}"
+    cells = "".join(f" {_time(told, name):>{_COLUMN}}" for name in _QUANTILES)
+    return f"  {told['load']:>5g}{told['asked']:>7,}{errors:>7,}{rate:>10}{cells}"
 
 
 def _time(told: Mapping[str, Any], name: str) -> str:
@@ -86,7 +86,7 @@ def remarks(steps: Sequence[Step]) -> Iterator[str]:
             yield f"{named}: cut short, {step.cut}"
         if told["late_p95_ms"] is not None and told["late_p95_ms"] > _LATE_MS:
             late = duration(told["late_p95_ms"])
-            yield f"{named}: questions were asked up to {late} late; this machine is the limit"
+            yield f"{named}: questions were asked up to {late} late, since this machine was busy"
         elif step.busy > _BUSY:
             yield (
                 f"{named}: this process used {step.busy:.0%} of a processor, so it may be the "
