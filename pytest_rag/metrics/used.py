@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ __all__ = ["about_tokens", "used_tokens"]
 
 _BYTES = 4
 _LONGEST = 400_000  # characters of one text that are searched
+_KEPT = 20_000  # characters of one whose words are remembered
 
 
 def about_tokens(text: str) -> int:
@@ -33,17 +35,26 @@ def used_tokens(answer: str, texts: Sequence[str]) -> list[int]:
     left = set(content_words(answer))
     found = [0] * len(texts)
     sentences = [
-        (place, s.text, left.intersection(content_words(f"{s.context} {s.text}")))
+        (place, tokens, shared)
         for place, text in enumerate(texts)
-        for s in split_sentences(text[:_LONGEST])
+        for tokens, words in (_sentences if len(text) <= _KEPT else _read)(text[:_LONGEST])
+        if (shared := left & words)
     ]
-    while left:
-        _, best = max(
-            ((len(words & left), -n) for n, (_, _, words) in enumerate(sentences)), default=(0, 0)
-        )
-        place, text, words = sentences[-best] if sentences else (0, "", set())
+    while sentences:
+        place, tokens, words = max(sentences, key=lambda each: len(each[2] & left))
         if not words & left:
             break
         left -= words
-        found[place] += about_tokens(text)
+        found[place] += tokens
     return [min(each, about_tokens(text)) for each, text in zip(found, texts, strict=True)]
+
+
+def _read(text: str) -> tuple[tuple[int, frozenset[str]], ...]:
+    """Return the tokens and the words of each sentence."""
+    return tuple(
+        (about_tokens(each.text), frozenset(content_words(f"{each.context} {each.text}")))
+        for each in split_sentences(text)
+    )
+
+
+_sentences = lru_cache(maxsize=256)(_read)  # the same texts are retrieved again and again
