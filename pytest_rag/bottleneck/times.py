@@ -211,7 +211,8 @@ def _worst(runs: Sequence[Seen], stage: str, most: int = 3) -> tuple[str, ...]:
 def slow_runs(seen: Sequence[Seen], concurrency: int) -> Iterator[Finding]:
     """Yield what runs that took over three times the median have in common."""
     usual = ordinary(seen)
-    slow = [each for each in seen if each not in usual]
+    places = {each.place for each in usual}
+    slow = [each for each in seen if each.place not in places]
     if not slow or not usual:
         return
     first = [each for each in slow if each.place < concurrency]
