@@ -141,7 +141,9 @@ class RagasMetric:
         value, reason = await judge.apart(partial(self._best, case, observation, judge))
         if value is not None:
             return Score(value=value, reason=reason, version=self.version)
-        return self._none(f"ragas gave no number: {reason or 'it found nothing to judge'}")
+        return self._none(
+            f"ragas gave no number: {reason or 'it found nothing to judge, or no verdict'}"
+        )
 
     async def _best(self, case: Case, observation: Observation, judge: Judge) -> _Found:
         """Return the score against the first reference answer; against all where that is free."""

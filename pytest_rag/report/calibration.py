@@ -133,8 +133,8 @@ def _told(each: Finding, width: int) -> Iterator[Line]:
             f"{same.same:.0%} the same every time"
         )
     if each.judge is not None:
-        price = "unknown" if each.cost_usd is None else money(each.cost_usd)
-        parts.append(f"judge {each.judge}, {price} a judgement ({each.judgements:,} made)")
+        cost = "cost unknown" if each.cost_usd is None else f"{money(each.cost_usd)} a judgement"
+        parts.append(f"judge {each.judge}, {cost} ({each.judgements:,} made)")
     yield from block("", parts, width)
 
 

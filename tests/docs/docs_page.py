@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"])
-WORDS = ("broken", "by", "fails", "figure", "imports", "slow", "workflow")
+WORDS = ("broken", "by", "data", "fails", "figure", "imports", "slow", "workflow")
 _FENCE = re.compile(
     r"^(?P<fence>```+)(?P<info>[^`\n]*)\n(?P<body>.*?)^(?P=fence)$", re.MULTILINE | re.DOTALL
 )

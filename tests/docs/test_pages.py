@@ -27,9 +27,10 @@ yaml broken                does not load; a ``text`` below shows what is said
 toml                       read as settings; ``toml pyproject.toml`` stays there
 =========================  ======================================================================
 
-``… slow`` runs with ``-m slow`` only. ``… by PATH`` says that another test, or .ci/run, runs these
-commands: they stand in that file. In an output, ``…`` stands for what is cut; times, dates, hashes
-and widths may differ. The addresses below, ``OPENAI`` and ``REDIS``, lead to servers on loopback.
+``… slow`` runs with ``-m slow`` only; ``… slow data`` where the public collections are, too, which
+then lie in the folder. ``… by PATH`` says that another test, or .ci/run, runs these commands: they
+stand in that file. In an output, ``…`` stands for what is cut; times, dates, hashes and widths may
+differ. The addresses below, ``OPENAI`` and ``REDIS``, lead to servers on loopback.
 
 To write the outputs anew::
 
@@ -42,6 +43,7 @@ import asyncio
 import importlib
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,7 +59,6 @@ from pytest_rag.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from docs_page import Block
 
@@ -116,13 +117,15 @@ def settled(monkeypatch: pytest.MonkeyPatch, outside_ci: None) -> None:
 @pytest.fixture
 def stage(
     path: Path,
+    slow: bool,
     settled: None,
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
 ) -> Stage:
     """An empty project, with the servers on loopback that its page speaks of."""
-    text = "".join(block.body for block in read(path))
+    blocks = read(path)
+    text = "".join(block.body for block in blocks)
     counterparts = {}
     if re.search("openai", text, re.IGNORECASE):
         for client in ("llms", "embeddings"):  # imported once, and not by every run
@@ -132,6 +135,9 @@ def stage(
         counterparts |= dict.fromkeys(OPENAI, url)
     if REDIS in text:
         counterparts[REDIS] = request.getfixturevalue("redis")
+    if slow and any("data" in block.words for block in blocks):
+        for collection in filter(Path.is_dir, request.getfixturevalue("data_dir").iterdir()):
+            (pytester.path / collection.name).symlink_to(collection)
     return Stage(pytester=pytester, counterparts=counterparts)
 
 

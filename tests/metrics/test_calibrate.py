@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections import Counter
 from textwrap import dedent
 
 import pytest
-from judges import KEY, JudgeServer
+from judges import KEY, JudgeServer, trusted
 from typer.testing import CliRunner
 
 from pytest_rag.cli import app
+from pytest_rag.metrics.rubric import RubricMetric
 
 CONFIG = """
     [tool.pytest-rag]
@@ -35,16 +37,17 @@ EVALSET = """
       - {id: rude, query: Five.}
     gate: {manners: {min: 0.8}}
     """
+MANNERS = {"question": "POLITE", "scale": [0, 1], "show": ["reference"]}
 
 
 @pytest.fixture
 def judge():
-    """A judge that knows what people would say, or throws dice, or is broken, as it is asked."""
-    dice = random.Random(5)
+    """A judge that knows what people would say, or throws dice, as it is asked."""
+    asked = Counter()
 
     def rule(prompt):
-        if "BROKEN" in prompt:
-            return 500
+        asked[prompt] += 1
+        dice = random.Random(f"{prompt} {asked[prompt]}")  # in whatever order they are asked
         polite = "please" in prompt.partition("<answer>")[2].partition("</answer>")[0]
         return {"reason": "r", "score": dice.randint(0, 1) if "DICE" in prompt else int(polite)}
 
@@ -74,7 +77,7 @@ def project(tmp_path, monkeypatch, judge, outside_ci):
         sys.modules.pop(name, None)
 
 
-def labels(path, n=60, **more):
+def labels(path, n=24, **more):
     """Write answers of which every other one is polite, and what people said."""
     rows = [
         {"question": f"q{i}?", "answer": f"{i}{', please' * (i % 2)}.", "label": i % 2, **more}
@@ -89,7 +92,8 @@ def typed(*words):
     return done.exit_code, " ".join(done.output.split())
 
 
-CALIBRATE = ("calibrate", "human.jsonl", "--evalset", "evalsets/a.rag.yaml", "--metric", "manners")
+ONCE = ("calibrate", "human.jsonl", "--evalset", "evalsets/a.rag.yaml", "--repeat", "1")
+CALIBRATE = (*ONCE, "--metric", "manners")
 FILE = "evalsets/calibration/a.json"
 
 
@@ -103,22 +107,23 @@ def test_a_copy_of_the_labels_may_gate_and_dice_may_not(project):
     more = "    dice: {rubric: {question: DICE}, min: 1}"
     text = EVALSET.replace("    cases:", f"    {more}\n    cases:")
     (project / "evalsets/a.rag.yaml").write_text(dedent(text))
-    status, said = typed(*CALIBRATE, "--metric", "dice")
+    labels(project / "human.jsonl", n=52)
+    status, said = typed(*CALIBRATE, "--metric", "dice", "--repeat", "2")
     assert status == 0
-    assert "60 answers that people judged: 30 good, 30 not" in said
-    assert "manners 60 1.000 100.0% 1.000 [0.88, 1.00] ≥ 0.500 gate" in said
-    assert "50 answers judged 3 times: 100% the same every time" in said
-    assert "judge judge-1, $0.00012 a judgement (160 made)" in said
+    assert "52 answers that people judged: 26 good, 26 not" in said
+    assert "manners 52 1.000 100.0% 1.000 [0.86, 1.00] ≥ 0.500 gate" in said
+    assert "50 answers judged 2 times: 100% the same every time" in said
+    assert "judge judge-1, $0.00012 a judgement (102 made)" in said
     assert "is not shown to be better than chance" in said
     manners, dice = found(project), found(project, "dice")
     assert (manners["use"], dice["use"]) == ("gate", "do not use")
     assert manners["kappa"][0] == 1.0
     assert dice["kappa"][1] <= 0
     assert manners["stability"]["same"] == 1.0
-    assert dice["stability"]["same"] < 0.6
+    assert dice["stability"]["same"] < 0.8
     assert (manners["judge"], manners["version"]) == ("judge-1", f"{manners['prompt']} judge-1")
     assert manners["labels"]["file"] == "human.jsonl"
-    assert manners["table"] == {"bad_bad": 30, "bad_good": 0, "good_bad": 0, "good_good": 30}
+    assert manners["table"] == {"bad_bad": 26, "bad_good": 0, "good_bad": 0, "good_good": 26}
 
 
 def test_the_file_is_made_for_review(project):
@@ -127,7 +132,7 @@ def test_the_file_is_made_for_review(project):
     text = (project / FILE).read_text()
     assert text == json.dumps(json.loads(text), ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     assert "calibration unchanged" in typed(*CALIBRATE)[1]
-    typed(*CALIBRATE[:4], "--metric", "answer_relevance")
+    typed(*ONCE, "--metric", "answer_relevance")
     assert found(project)["use"] == "gate"
     assert found(project, "answer_relevance")["judge"] is None
 
@@ -139,7 +144,7 @@ def test_a_judge_that_was_down_overwrites_nothing(project, judge):
     judge.rule = 401
     status, said = typed(*CALIBRATE)
     assert status == 3
-    assert "manners is not written: 60 answers got no score." in said
+    assert "manners is not written: 24 answers got no score." in said
     assert "AuthenticationError" in said
     assert (project / FILE).read_text() == before
 
@@ -182,7 +187,7 @@ def test_less_may_be_better(project):
     (project / "mine.py").write_text(dedent(own))
     status, said = typed("calibrate", "human.jsonl", "--metric", "mine:bluntness")
     assert status == 0
-    assert "bluntness 60 1.000 100.0% 1.000 [0.88, 1.00] ≤ 0.600 gate" in said
+    assert "bluntness 24 1.000 100.0% 1.000 [0.72, 1.00] ≤ 0.600 gate" in said
 
 
 # --- what the gate makes of it ----------------------------------------------------------------
@@ -208,6 +213,15 @@ def test_a_judge_decides_once_it_is_calibrated(project):
     assert (status, "1 passed, 1 failed" in said) == (1, True)
 
 
+def trust(path, **change):
+    """Write that the judge of manners may decide, but for what is changed."""
+    rubric = RubricMetric.of("manners", {"rubric": MANNERS})
+    told = json.loads(trusted(path.stem, {"manners": (rubric.version, "judge-1")}))
+    told["metrics"]["manners"] |= change
+    path.parent.mkdir()
+    path.write_text(json.dumps(told))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -219,10 +233,7 @@ def test_a_judge_decides_once_it_is_calibrated(project):
 )
 def test_only_what_was_calibrated_decides(project, change, reason):
     """Another judge, another prompt, or a worse verdict: advice again, and the reason."""
-    typed(*CALIBRATE)
-    told = json.loads((project / FILE).read_text())
-    told["metrics"]["manners"] |= change
-    (project / FILE).write_text(json.dumps(told))
+    trust(project / FILE, **change)
     status, said = typed("run", "evalsets", "--baseline", "none")
     assert status == 0
     assert reason in said
@@ -230,13 +241,11 @@ def test_only_what_was_calibrated_decides(project, change, reason):
 
 def test_an_error_of_a_trusted_judge_is_an_error(project, judge):
     """And one of a judge that nobody trusts is advice."""
-    rule, judge.rule = judge.rule, 401
+    judge.rule = 401
     status, said = typed("run", "evalsets", "--baseline", "none")
     assert (status, "2 passed" in said) == (0, True)
     assert "missed: manners mean 2 of 2 cases could not be measured" in said
-    judge.rule = rule
-    typed(*CALIBRATE)
-    judge.rule = 401
+    trust(project / FILE)
     status, said = typed("run", "evalsets", "--baseline", "none")
     assert (status, "2 errors" in said) == (3, True)
     assert "FAILED: manners mean 2 of 2 cases could not be measured" in said
@@ -253,7 +262,7 @@ def test_a_fall_that_a_judge_alone_sees_is_advice(project):
     assert ", advisory" in said
 
 
-def test_python_tests_hold_to_the_same(project, run_rag, pytester, judge, monkeypatch):
+def test_python_tests_hold_to_the_same(run_rag, pytester, judge):
     """A check on a judge that nobody trusts raises nothing; its file lies beside the test's."""
     test = """
         def test_it(rag):
@@ -272,27 +281,22 @@ def test_python_tests_hold_to_the_same(project, run_rag, pytester, judge, monkey
     done = run_rag(files)
     done.assert_outcomes(passed=1)
     done.stdout.fnmatch_lines(["*advisory*manners decides nothing*"])
-    monkeypatch.chdir(project)
-    typed(*CALIBRATE)
-    told = {**json.loads((project / FILE).read_text()), "evalset": "test_a"}
-    (pytester.path / "calibration").mkdir()
-    (pytester.path / "calibration/test_a.json").write_text(json.dumps(told))
-    monkeypatch.chdir(pytester.path)
+    trust(pytester.path / "calibration/test_a.json")
     run_rag(files).assert_outcomes(failed=1)
 
 
 def test_a_run_is_corrected_by_labels(project):
     """What people would say of its answers on average, beside what its judge says."""
     cases = "".join(
-        f"      - {{id: c{i}, query: '{i}{', please' * (i % 4 == 0)}.'}}\n" for i in range(100)
+        f"      - {{id: c{i}, query: '{i}{', please' * (i % 4 == 0)}.'}}\n" for i in range(60)
     )
     head = EVALSET.partition("      - {id")[0]
     (project / "evalsets/a.rag.yaml").write_text(dedent(head + cases))
     typed("run", "evalsets", "--out", "run.jsonl")
-    status, said = typed(*CALIBRATE, "--run", "run.jsonl", "--repeat", "1")
+    status, said = typed(*CALIBRATE, "--run", "run.jsonl")
     assert status == 0
-    assert "by 60 labelled questions and 100 judged cases" in said
-    assert "the labels alone 0.500 [0.370, 0.630] · the scores alone 0.250" in said
+    assert "by 24 labelled questions and 60 judged cases" in said
+    assert "the labels alone 0.500 [0.284, 0.716] · the scores alone 0.250" in said
     mean = float(said.partition("manners, as people would judge the run ")[2].split()[0])
     assert 0.25 < mean < 0.4
     words = ("--metric", "answer_relevance", "--run", "run.jsonl")

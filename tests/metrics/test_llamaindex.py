@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import sys
 
 import pytest
-from judges import JudgeServer, case, judged, seen
+from judges import JudgeServer, case, judged, seen, trusted
 from llama_parts import BlockingLLM, ChatLLM
 
 from pytest_rag import ConfigError, metrics
@@ -82,6 +84,17 @@ def test_a_guideline_that_is_not_followed_fails(judge):
     score = judged(judge.settings(), [GUIDELINE]).scores["llamaindex.guideline"]
     assert score.value is None
     assert "JudgeError: its answer is not what it was asked for: " in score.reason
+
+
+def test_a_silent_judge_is_given_up_and_the_other_scores_stand(judge):
+    """Each evaluator has its own time."""
+    judge.rule = lambda prompt: 60.0 if "piece of information" in prompt else "YES"
+    names = ["llamaindex.faithfulness", "llamaindex.relevancy"]
+    found = judged(judge.settings(timeout_s=3), names)
+    silent, answered = (found.scores[name] for name in names)
+    assert silent.value is None
+    assert silent.reason == "the judge gave no score within its timeout_s: 3"
+    assert answered.value == 1.0
 
 
 @pytest.mark.parametrize(
@@ -175,3 +188,58 @@ def test_judges_are_asked_at_the_same_time(judge):
     finally:
         server.close()
     assert most == 2
+
+
+APP = """
+    def build():
+        return lambda query: {
+            "answer": f"Answer to {query}.",
+            "retrieved": [{"id": "a.md", "text": "A text."}],
+            "usage": {"model": "m-1", "input_tokens": 10, "output_tokens": 5},
+        }
+    """
+CONFIG = """
+    [tool.pytest-rag]
+    prices = {{judge-1 = {{input = 1, output = 2}}, m-1 = {{input = 1, output = 1}}}}
+
+    [tool.pytest-rag.judge]
+    model = {{openai_compatible = {{base_url = "{url}", model = "judge-1"}}}}
+    """
+UNWELL = {0: (429, "RateLimitError"), 1: ("Who knows?", "its answer ")}
+"""By a case's number modulo ten, what faithfulness and correctness hear, and the reason then."""
+
+
+def test_thirty_cases_with_three_metrics_lose_only_what_the_judge_lost(judge, run_rag, pytester):
+    """Under a storm of 429 and of what is no verdict; usage and cost are exact."""
+
+    def unwell(prompt):
+        number = int(re.search(r"Answer to q(\d+)\.", prompt)[1])
+        fine = "response for the query" in prompt or number % 10 not in UNWELL
+        return rule(prompt) if fine else UNWELL[number % 10][0]
+
+    judge.rule = unwell
+    names = [f"llamaindex.{name}" for name in ("faithfulness", "relevancy", "correctness")]
+    cases = "".join(f"  - {{id: q{n}, query: q{n}, answer: A.}}\n" for n in range(30))
+    checks = ", ".join(f"{name}: 1" for name in names)
+    evalset = f"pipeline: app:build\ndefaults:\n  checks: {{{checks}}}\ncases:\n{cases}"
+    known = {name: (metrics.get(name).version, "judge-1") for name in names}
+    files = {"app.py": APP, "pyproject.toml": CONFIG.format(url=judge.url), "a.rag.yaml": evalset}
+    files["calibration/a.json"] = trusted("a", known)
+    run_rag(files, "--rag-out=run.jsonl").assert_outcomes(passed=24, errors=6)
+    lines = map(json.loads, (pytester.path / "run.jsonl").read_text().splitlines())
+    for result in (line for line in lines if line["kind"] == "result"):
+        scores = [result["scores"][name] for name in names]
+        judges = [call for call in result["calls"] if call["stage"] == "judge"]
+        tokens = sum(call["input_tokens"] for call in judges if call["input_tokens"])
+        assert result["cost_usd"] == pytest.approx(15e-6)
+        assert scores[1]["value"] == 1.0
+        said, reason = UNWELL.get(int(result["case"][1:]) % 10, (None, ""))
+        if said is None:
+            assert [score["value"] for score in scores] == [1.0, 1.0, 4.5]
+            assert (tokens, result["judge_cost_usd"]) == (300, pytest.approx(3 * 120e-6))
+        else:
+            assert result["outcome"] == "error"
+            assert scores[0]["value"] is scores[2]["value"] is None
+            assert reason in scores[0]["reason"]
+            assert reason in scores[2]["reason"]
+            assert tokens == (100 if said == 429 else 300)

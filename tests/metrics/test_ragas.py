@@ -103,7 +103,7 @@ def test_similarity_embeds_with_the_configured_model():
     [
         ("I think so.", "faithfulness", "the judge failed: JudgeError: its answer is not the JSON"),
         ("I think so.", "legacy.faithfulness", "the judge failed: RagasOutputParserException"),
-        ({"statements": []}, "faithfulness", "ragas gave no number: it found nothing to judge"),
+        ({"statements": []}, "faithfulness", "ragas gave no number: it found nothing to judge, or"),
         ({"score": "?"}, "response_groundedness", "ragas gave no number: JudgeError: its answer"),
         (429, "faithfulness", "the judge failed: RateLimitError: Error code: 429"),
         (429, "legacy.context_recall", "the judge failed: RateLimitError: Error code: 429"),
