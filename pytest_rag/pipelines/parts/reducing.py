@@ -16,7 +16,7 @@ from pytest_rag.pipelines.language import LANGUAGES, count_words, detect, terms
 from pytest_rag.pipelines.relevance import Vocabulary, lead_of, sentences_of, weigh
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_rag.pipelines.relevance import Found
 
@@ -37,12 +37,13 @@ class SentenceBudget(BaseNodePostprocessor):
     A sentence counts by the query's terms it has, weighted by how few sentences have them, by its
     cosine with the query where there is an embedding model, and by the rank of its node: as the
     extractive reader weighs them. It brings the heading above it and the line that leads in its
-    list or heads its table. Nodes keep order, ids, scores and metadata; what is left of a text is
-    in the order it had, word for word. Nodes of which nothing is left go. A context that fits is
-    not touched, and neither are the nodes that were given: what is shortened is a copy, and tells
-    in ``metadata["pytest_rag_kept"]`` where its pieces stood.
+    list or heads its table. Half of the budget goes to the best sentences; then every node keeps
+    its best one while that fits, and nodes of which nothing is left go.
 
-    The best sentence stays even where it alone is longer.
+    Nodes keep order, ids, scores and metadata; what is left of a text is in the order it had, word
+    for word. A context that fits is not touched, and neither are the nodes that were given: what is
+    shortened is a copy, and tells in ``metadata["pytest_rag_kept"]`` where its pieces stood. The
+    best sentence stays even where it alone is longer than the budget.
 
     Attributes:
         tokens: Words of all nodes together.
@@ -101,10 +102,43 @@ class SentenceBudget(BaseNodePostprocessor):
     ) -> list[NodeWithScore]:
         if not found:
             return list(nodes)
-        pieces: list[set[Span]] = [set() for _ in nodes]
-        left, begun = self.tokens, False
-        for i in _best_first(found, query, texts, vectors):
+        pieces = self._chosen(found, _best_first(found, query, texts, vectors), texts)
+        return [
+            _shortened(hit, text, sorted(spans)) if spans else hit
+            for hit, text, spans in zip(nodes, texts, pieces, strict=True)
+            if spans or not text.strip()  # a picture has no text to lose
+        ]
+
+    def _chosen(
+        self, found: Sequence[Found], order: Sequence[int], texts: Sequence[str]
+    ) -> list[set[Span]]:
+        """Return the places of what stays of each text.
+
+        Half of the budget goes to the best sentences; then each node that has none yet gets its
+        best, in the order of nodes, so that it can still be cited; and the rest to the best again.
+        """
+        pieces: list[set[Span]] = [set() for _ in texts]
+        best = {found[i].node: i for i in reversed(order)}
+        each = [best[node] for node in sorted(best)]
+        left = self._fill(pieces, order, self.tokens // 2, found, texts)
+        left += self.tokens - self.tokens // 2
+        missing = [i for i in each if not pieces[found[i].node]]
+        left = self._fill(pieces, missing, left, found, texts)
+        self._fill(pieces, order, left, found, texts)
+        return pieces
+
+    def _fill(
+        self,
+        pieces: list[set[Span]],
+        order: Iterable[int],
+        left: int,
+        found: Sequence[Found],
+        texts: Sequence[str],
+    ) -> int:
+        """Add sentences where they fit, the very first in any case; return what is left."""
+        for i in order:
             node, own = found[i].node, len(count_words(found[i].sentence.text))
+            begun = any(pieces)
             if begun and own > left:  # most of a long context: no more is asked of it
                 continue
             more = _with_what_it_needs(found, i, texts[node]) - pieces[node]
@@ -112,12 +146,8 @@ class SentenceBudget(BaseNodePostprocessor):
             if begun and cost > left:
                 continue
             pieces[node] |= more
-            left, begun = left - cost, True
-        return [
-            _shortened(hit, text, sorted(spans)) if spans else hit
-            for hit, text, spans in zip(nodes, texts, pieces, strict=True)
-            if spans or not text.strip()  # a picture has no text to lose
-        ]
+            left -= cost
+        return left
 
 
 def _best_first(found: list[Found], query: str, texts: Sequence[str], vectors: Any) -> list[int]:
