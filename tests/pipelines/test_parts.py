@@ -246,6 +246,7 @@ def narrowed(**options: Any) -> parts.InferredFilters:
         ("Which department is it?", {}),
         ("Leave, but not in the HR department?", {}),
         ("HR department or office department?", {"department": ["hr", "office"]}),
+        ("Do HR or the office department know?", {"department": ["hr", "office"]}),
         ("Quantos dias de férias tem cada trabalhador por ano?", {"language": ["pt"]}),
         ("", {}),
         ("(((", {}),
@@ -280,7 +281,7 @@ def test_a_key_that_a_node_lacks_is_no_filter() -> None:
 
 def test_only_what_passes_is_searched_and_the_rest_stands_behind_where_that_is_little() -> None:
     """Synchronously and awaited; the wrapped retriever keeps its own filters."""
-    query = "What does the HR department say of the office and of parking?"
+    query = "What does the HR department say of desks and of parking?"
     for least, documents in ((1, {"hr"}), (4, {"hr", "office", "Atlas"})):
         wrapped = narrowed(least=least)
         found = wrapped.retrieve(query)
@@ -388,7 +389,7 @@ def local(**params: Any) -> LocalPipeline:
 def test_the_local_pipeline_infers_filters(retriever: str) -> None:
     """Beside those of the case, which win; the cache tells them apart."""
     pipeline = local(retriever=retriever, infer_filters=True, retrieval_cache="memory")
-    query = "What does the HR department say of leave, and of the office?"
+    query = "What does the HR department say of leave, and of desks?"
     for filters, departments in (({}, {"hr"}), ({"department": "office"}, {"office"})) * 2:
         found = pipeline.query(query, filters).source_nodes
         assert {hit.node.metadata["department"] for hit in found} == departments

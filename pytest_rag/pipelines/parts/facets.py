@@ -83,24 +83,23 @@ class Facets:
         """Return the values that a query asks for, by their keys.
 
         A value counts where the query names its key beside it, as in "the HR department" or
-        ``status: draft``. Alone it counts if it leaves at most half of the nodes and is a word of
-        its own group: nine of ten nodes that say it have it. The language of the query counts
-        where that is not the language of most nodes. What a negation is near to counts never.
+        ``status: draft``; others of the key that it names then count too. Alone it counts if it
+        leaves at most half of the nodes and is a word of its own group: nine of ten nodes that
+        say it have it. The language of the query counts where that is not the language of most
+        nodes. Where there is a negation only the language counts.
         """
         words = _folded(query)
-        found: dict[str, list[Any]] = defaultdict(list)
+        found: dict[str, list[Any]] = {}
         if not _NEGATION_WORDS.intersection(words.split()):
-            for value in self.values:
-                if (
-                    value.words
-                    and f" {value.words} " in f" {words} "
-                    and self._is_asked(value, query, words)
-                ):
-                    found[value.key].append(value.value)
+            named = [v for v in self.values if v.words and f" {v.words} " in f" {words} "]
+            asked = {v.key for v in named if self._is_asked(v, query, words)}
+            # "HR or the IT department": a further value can only widen the search.
+            for value in (v for v in named if v.key in asked):
+                found.setdefault(value.key, []).append(value.value)
         spoken = self._language(query)
         if spoken is not None:
             found.setdefault(self._language_key, [spoken.value])
-        return dict(found)
+        return found
 
     def passing(self, filters: Mapping[str, Iterable[Any]]) -> int:
         """Return how many nodes have one of the values of each key."""

@@ -25,6 +25,9 @@ class InferredFilters(BaseRetriever):
     What counts as named is told by `Facets.named`: a value beside its key, a value that is a word
     of its group alone, a language that is not the usual one. Filters of the query or the
     retriever itself hold beside, and before, what is read here.
+
+    Attributes:
+        nodes: Of the index, as they were given.
     """
 
     def __init__(
@@ -55,7 +58,8 @@ class InferredFilters(BaseRetriever):
         if not _reads_them(retriever):
             with_filters(retriever, {})
         self._retriever, self._least = retriever, least
-        self._facets = Facets(list(nodes), language_key=language_key, names=names)
+        self.nodes = tuple(nodes)
+        self._facets = Facets(self.nodes, language_key=language_key, names=names)
 
     def infer(self, query: str) -> dict[str, list[Any]]:
         """Return the filters that are read out of a query: key → values of which one must match."""
