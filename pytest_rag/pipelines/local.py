@@ -243,11 +243,11 @@ def _retriever(
 def _wrapped(retriever: BaseRetriever, store: NodeStore, params: LocalParams) -> BaseRetriever:
     """Return the retriever behind its filters and its cache, the cache outermost."""
     if params.infer_filters:
-        from pytest_rag.pipelines.parts import InferredFilters
+        from pytest_rag.pipelines.optimise import InferredFilters
 
         retriever = InferredFilters(retriever, store.nodes)
     if params.retrieval_cache is not None:
-        from pytest_rag.pipelines.parts import CachedRetriever
+        from pytest_rag.pipelines.optimise import CachedRetriever
 
         retriever = CachedRetriever(retriever, params.retrieval_cache)
     return retriever
@@ -256,19 +256,19 @@ def _wrapped(retriever: BaseRetriever, store: NodeStore, params: LocalParams) ->
 def _postprocessors(embed_model: BaseEmbedding, params: LocalParams) -> list[BaseNodePostprocessor]:
     from llama_index.core.postprocessor import SimilarityPostprocessor
 
-    from pytest_rag.pipelines import parts
+    from pytest_rag.pipelines import optimise
 
     steps: list[BaseNodePostprocessor | None] = [
-        parts.SentenceRerank(embed_model=embed_model) if params.rerank == "sentences" else None,
+        optimise.SentenceRerank(embed_model=embed_model) if params.rerank == "sentences" else None,
         _if(params.similarity_cutoff, lambda n: SimilarityPostprocessor(similarity_cutoff=n)),
-        _if(params.score_drop, lambda n: parts.ScoreDrop(drop=n)),
-        _if(params.duplicates, lambda n: parts.NearDuplicates(overlap=n)),
+        _if(params.score_drop, lambda n: optimise.ScoreDrop(drop=n)),
+        _if(params.duplicates, lambda n: optimise.NearDuplicates(overlap=n)),
         _if(
             params.sentence_tokens,
-            lambda n: parts.SentenceBudget(tokens=n, embed_model=embed_model),
+            lambda n: optimise.SentenceBudget(tokens=n, embed_model=embed_model),
         ),
-        parts.ContextLimit(tokens=params.context_tokens),
-        parts.BestAtEnds() if params.order == "best_at_ends" else None,
+        optimise.ContextLimit(tokens=params.context_tokens),
+        optimise.BestAtEnds() if params.order == "best_at_ends" else None,
     ]
     return [step for step in steps if step is not None]
 
@@ -315,7 +315,7 @@ def _embed_model(value: Any, folders: Sequence[Path]) -> BaseEmbedding:
 def _cached(embed_model: BaseEmbedding, params: LocalParams) -> BaseEmbedding:
     if params.retrieval_cache is None:
         return embed_model
-    from pytest_rag.pipelines.parts import CachedEmbedding
+    from pytest_rag.pipelines.optimise import CachedEmbedding
 
     return CachedEmbedding(embed_model, params.retrieval_cache)
 

@@ -14,7 +14,7 @@ from openai_server import Server
 
 from pytest_rag import CachedQueryEngine, load_evalset
 from pytest_rag.pipelines.local import LocalPipeline
-from pytest_rag.pipelines.parts import InferredFilters
+from pytest_rag.pipelines.optimise import InferredFilters
 from pytest_rag.stats.paired import sign_flip_test
 
 if TYPE_CHECKING:

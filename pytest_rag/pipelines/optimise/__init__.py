@@ -1,6 +1,6 @@
 """Parts that make a pipeline better or cheaper, for any LlamaIndex pipeline.
 
-    from pytest_rag.pipelines.parts import NearDuplicates, SentenceBudget
+    from pytest_rag.pipelines.optimise import NearDuplicates, SentenceBudget
 
     engine = index.as_query_engine(
         similarity_top_k=10,
@@ -17,11 +17,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pytest_rag.pipelines.parts.caching import CachedEmbedding, CachedRetriever
-    from pytest_rag.pipelines.parts.inferring import InferredFilters
-    from pytest_rag.pipelines.parts.reducing import SentenceBudget
-    from pytest_rag.pipelines.parts.reranking import SentenceRerank
-    from pytest_rag.pipelines.parts.trimming import (
+    from pytest_rag.pipelines.optimise.caching import CachedEmbedding, CachedRetriever
+    from pytest_rag.pipelines.optimise.inferring import InferredFilters
+    from pytest_rag.pipelines.optimise.reducing import SentenceBudget
+    from pytest_rag.pipelines.optimise.reranking import SentenceRerank
+    from pytest_rag.pipelines.optimise.trimming import (
         BestAtEnds,
         ContextLimit,
         NearDuplicates,

@@ -14,7 +14,7 @@ from llama_index.core.schema import QueryBundle
 from llama_index.llms.openai_like import OpenAILike
 
 from pytest_rag import CachedQueryEngine, LocalPipeline, load_evalset
-from pytest_rag.pipelines import parts
+from pytest_rag.pipelines import optimise as parts
 from pytest_rag.pipelines.embedding import WordLlamaEmbedding
 from pytest_rag.pipelines.factory import load_object
 from pytest_rag.pipelines.language import count_words

@@ -12,7 +12,7 @@ from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextN
 from llama_parts import FixedRetriever, WordEmbedding, index, node, observe
 
 from pytest_rag.errors import ConfigError, PipelineError
-from pytest_rag.pipelines import parts
+from pytest_rag.pipelines import optimise as parts
 from pytest_rag.pipelines.embedding import WordLlamaEmbedding
 from pytest_rag.pipelines.local import LocalPipeline
 

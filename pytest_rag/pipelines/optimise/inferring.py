@@ -9,7 +9,7 @@ from llama_index.core.base.base_retriever import BaseRetriever
 
 from pytest_rag.errors import ConfigError
 from pytest_rag.pipelines.filters import with_filters
-from pytest_rag.pipelines.parts.facets import Facets
+from pytest_rag.pipelines.optimise.facets import Facets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
