@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 from llama_index.core import Document, VectorStoreIndex
+from llama_index.core.query_engine import RetrieverQueryEngine
 from llama_index.core.schema import ImageNode, NodeWithScore, QueryBundle, TextNode
-from llama_parts import FixedRetriever, WordEmbedding, index, node, observe
+from llama_parts import ChatLLM, FixedRetriever, WordEmbedding, index, node, observe
 
 from pytest_rag.errors import ConfigError, PipelineError
 from pytest_rag.pipelines import optimise as parts
@@ -160,6 +161,30 @@ def test_every_piece_is_cut_from_the_text_within_the_budget() -> None:
             spans = hit.node.metadata.get("pytest_rag_kept", [])
             assert spans == sorted(spans)
             assert all(piece in text for piece in hit.node.get_content().split("\n"))
+
+
+class OneChunk(FixedRetriever):
+    """Finds one long passage; awaits where it is asked to."""
+
+    async def _aretrieve(self, query_bundle: Any) -> list[NodeWithScore]:
+        return self._retrieve(query_bundle)
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+def test_what_it_cut_is_seen_by_the_trace(is_async: bool) -> None:
+    """Awaited or in a thread: a stage of its own, and the text that was handed on."""
+    budget = parts.SentenceBudget(tokens=20, embed_model=WordLlamaEmbedding())
+    rerank = parts.SentenceRerank(embed_model=WordLlamaEmbedding())
+    engine = RetrieverQueryEngine.from_args(
+        OneChunk(node("leave.md", LEAVE)), llm=ChatLLM(), node_postprocessors=[rerank, budget]
+    )
+    target = engine if is_async else lambda query: engine.query(query)
+    seen = observe(target, QUERY.query_str)
+    assert "sauna" not in seen.retrieved[0].text
+    assert [step.part for step in seen.steps if step.stage == "rerank"] == [
+        "SentenceRerank",
+        "SentenceBudget",
+    ]
 
 
 def test_a_context_that_fits_is_not_touched() -> None:

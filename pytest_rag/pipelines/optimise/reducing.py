@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding  # noqa: TC002  pydantic reads it
 from llama_index.core.bridge.pydantic import Field
+from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pytest_rag.pipelines.relevance import Found
 
 __all__ = ["KEPT", "SentenceBudget"]
+
+_dispatcher = get_dispatcher(__name__)
 
 KEPT = "pytest_rag_kept"
 """Metadata key of a shortened node: where in the node's own text each kept piece stands."""
@@ -73,6 +76,7 @@ class SentenceBudget(BaseNodePostprocessor):
             )
         return self._reduced(nodes, texts, found, query_bundle.query_str, vectors)
 
+    @_dispatcher.span  # LlamaIndex opens one for the synchronous method alone
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding  # noqa: TC002  pydantic reads it
+from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["SentenceRerank"]
+
+_dispatcher = get_dispatcher(__name__)
 
 
 class SentenceRerank(BaseNodePostprocessor):
@@ -43,6 +46,7 @@ class SentenceRerank(BaseNodePostprocessor):
             nodes, vectors, self.embed_model.get_query_embedding(query_bundle.query_str), ends
         )
 
+    @_dispatcher.span  # LlamaIndex opens one for the synchronous method alone
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
