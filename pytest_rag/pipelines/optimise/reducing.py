@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from llama_index.core.base.embeddings.base import BaseEmbedding  # noqa: TC002  pydantic reads it
 from llama_index.core.bridge.pydantic import Field
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index_instrumentation import get_dispatcher
 
 from pytest_rag.pipelines.language import LANGUAGES, count_words, detect, terms
 from pytest_rag.pipelines.relevance import Vocabulary, lead_of, sentences_of, weigh
