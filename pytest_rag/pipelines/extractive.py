@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,19 @@ from llama_index.core.llms import MockLLM
 from llama_index.core.response_synthesizers import BaseSynthesizer
 from llama_index.core.schema import QueryBundle
 
-from pytest_rag.pipelines.language import count_words, detect, terms
-from pytest_rag.sentences import Sentence, split_sentences
+from pytest_rag.pipelines.language import detect, terms
+from pytest_rag.pipelines.relevance import sentences_of, weigh
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from llama_index.core.base.embeddings.base import BaseEmbedding
     from llama_index.core.schema import NodeWithScore, QueryType
 
-__all__ = ["REFUSALS", "Citation", "ExtractiveSynthesizer", "Vocabulary"]
+    from pytest_rag.pipelines.relevance import Found, Vocabulary
+    from pytest_rag.sentences import Sentence
+
+__all__ = ["REFUSALS", "Citation", "ExtractiveSynthesizer"]
 
 REFUSALS = {
     "en": "I don't know: no passage supports an answer.",
@@ -30,11 +32,6 @@ REFUSALS = {
 }
 """Language → what is said where the evidence is too thin; English for all others."""
 
-# Weights of a sentence's score, set on three public question sets and two of our own.
-_CONTEXT = 0.5  # a query term that only the heading, the lead-in or a neighbour has
-_COSINE = 0.5
-_RANK = 0.1  # less for every place the node stands behind the first
-_FRAGMENT = 0.2  # less for fewer than four words
 _NEAR = 0.9  # a further sentence is quoted if its score is this part of the best
 
 
@@ -55,24 +52,6 @@ class Citation:
     start: int
     end: int
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """What the corpus tells about words: its languages and how many nodes have a term."""
-
-    languages: tuple[str, ...]
-    nodes: int
-    frequency: Mapping[str, int]
-
-    def weight(self, term: str) -> float:
-        """Return the inverse document frequency of BM25 in Lucene's form.
-
-        Source: ln(1 + (N - n + 0.5) / (n + 0.5)), Robertson and Zaragoza, "The Probabilistic
-        Relevance Framework: BM25 and Beyond", 2009, with Lucene's 1 + against negative values.
-        """
-        having = self.frequency.get(term, 0)
-        return math.log(1 + (self.nodes - having + 0.5) / (having + 0.5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,14 +113,14 @@ class ExtractiveSynthesizer(BaseSynthesizer):
 
     def get_response(self, query_str: str, text_chunks: Sequence[str], **_: Any) -> str:
         """Return the quoted sentences, or a refusal."""
-        found = _candidates(text_chunks)
+        found = sentences_of(text_chunks)
         vectors = self._embed_model.get_text_embedding_batch([s.text for _, s in found])
         vector = self._embed_model.get_query_embedding(query_str)
         return self._read(query_str, found, vectors, vector)
 
     async def aget_response(self, query_str: str, text_chunks: Sequence[str], **_: Any) -> str:
         """Return the quoted sentences, or a refusal."""
-        found = _candidates(text_chunks)
+        found = sentences_of(text_chunks)
         vectors = await self._embed_model.aget_text_embedding_batch([s.text for _, s in found])
         vector = await self._embed_model.aget_query_embedding(query_str)
         return self._read(query_str, found, vectors, vector)
@@ -149,7 +128,7 @@ class ExtractiveSynthesizer(BaseSynthesizer):
     def _read(
         self,
         query: str,
-        found: list[tuple[int, Sentence]],
+        found: list[Found],
         vectors: list[list[float]],
         vector: list[float],
     ) -> _Quotes:
@@ -165,23 +144,11 @@ class ExtractiveSynthesizer(BaseSynthesizer):
         picked.sort(key=lambda c: (c.node, c.sentence.start))
         return _Quotes.of(" ".join(c.sentence.text for c in picked), picked, evidence)
 
-    def _rank(
-        self, query: str, found: list[tuple[int, Sentence]], cosines: list[float]
-    ) -> list[_Candidate]:
+    def _rank(self, query: str, found: list[Found], cosines: list[float]) -> list[_Candidate]:
         language = self._language(query)
         weights = {term: self._vocabulary.weight(term) for term in terms(query, language)}
-        total = sum(weights.values()) or 1.0
-        having = [weights.keys() & terms(sentence.text, language) for _, sentence in found]
-        candidates = []
-        for i, (node, sentence) in enumerate(found):
-            near = weights.keys() & terms(sentence.context, language)
-            near |= {t for j in _neighbours(found, i) for t in having[j]}
-            own = sum(weights[t] for t in having[i]) / total
-            around = sum(weights[t] for t in near - having[i]) / total
-            cover = own + _CONTEXT * around
-            fragment = _FRAGMENT if len(count_words(sentence.text)) < 4 else 0.0
-            score = cover + _COSINE * cosines[i] - _RANK * node - fragment
-            candidates.append(_Candidate(node, sentence, round(score, 6), (cover + cosines[i]) / 2))
+        worth = weigh(found, weights, language, cosines)
+        candidates = [_Candidate(*f, *w) for f, w in zip(found, worth, strict=True)]
         return sorted(candidates, key=lambda c: (-c.score, c.node, c.sentence.start))
 
     def _language(self, query: str) -> str:
@@ -219,11 +186,3 @@ class ExtractiveSynthesizer(BaseSynthesizer):
 
     def _update_prompts(self, prompts_dict: dict[str, Any]) -> None:
         """Change nothing: there is no prompt."""
-
-
-def _candidates(chunks: Sequence[str]) -> list[tuple[int, Sentence]]:
-    return [(i, sentence) for i, chunk in enumerate(chunks) for sentence in split_sentences(chunk)]
-
-
-def _neighbours(found: list[tuple[int, Sentence]], i: int) -> list[int]:
-    return [j for j in (i - 1, i + 1) if 0 <= j < len(found) and found[j][0] == found[i][0]]

@@ -3,8 +3,8 @@
     pipeline = LocalPipeline.from_folder("handbook", top_k=5)
     print(pipeline.query("How many vacation days carry over?", {"department": "hr"}))
 
-A question runs through a retriever (BM25, dense or both), postprocessors (rerank, cut-off,
-context limit) and a synthesiser inside a ``RetrieverQueryEngine``. Nothing is written after the
+A question runs through a retriever (BM25, dense or both), postprocessors (rerank, cut-offs,
+context limits) and a synthesiser inside a ``RetrieverQueryEngine``. Nothing is written after the
 build, so questions with different filters may run at once.
 """
 
@@ -22,7 +22,7 @@ from pytest_rag.pipelines.keeping import kept
 from pytest_rag.pipelines.params import LocalParams
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
     from llama_index.core import Document
     from llama_index.core.base.base_retriever import BaseRetriever
@@ -171,10 +171,10 @@ def _engine(corpus: _Corpus, params: LocalParams, folders: Sequence[Path]) -> Re
     from llama_index.core.query_engine import RetrieverQueryEngine
 
     store, key = _store(corpus, params)
-    embed_model = _embed_model(params.embed_model, folders)
+    embed_model = _cached(_embed_model(params.embed_model, folders), params)
     lexical = _lexical(store, key, params)
     return RetrieverQueryEngine(
-        retriever=_retriever(store, lexical, embed_model, params),
+        retriever=_wrapped(_retriever(store, lexical, embed_model, params), store, params),
         response_synthesizer=_llm_synthesizer(params.llm, folders)
         if params.synthesizer == "llm"
         else _reader(store, lexical, embed_model, params),
@@ -240,23 +240,48 @@ def _retriever(
     )
 
 
+def _wrapped(retriever: BaseRetriever, store: NodeStore, params: LocalParams) -> BaseRetriever:
+    """Return the retriever behind its filters and its cache, the cache outermost."""
+    if params.infer_filters:
+        from pytest_rag.pipelines.optimise import InferredFilters
+
+        retriever = InferredFilters(retriever, store.nodes)
+    if params.retrieval_cache is not None:
+        from pytest_rag.pipelines.optimise import CachedRetriever
+
+        retriever = CachedRetriever(retriever, params.retrieval_cache)
+    return retriever
+
+
 def _postprocessors(embed_model: BaseEmbedding, params: LocalParams) -> list[BaseNodePostprocessor]:
     from llama_index.core.postprocessor import SimilarityPostprocessor
 
-    from pytest_rag.pipelines.postprocess import ContextLimit, SentenceRerank
+    from pytest_rag.pipelines import optimise
 
-    steps: list[BaseNodePostprocessor] = []
-    if params.rerank == "sentences":
-        steps.append(SentenceRerank(embed_model=embed_model))
-    if params.similarity_cutoff is not None:
-        steps.append(SimilarityPostprocessor(similarity_cutoff=params.similarity_cutoff))
-    return [*steps, ContextLimit(tokens=params.context_tokens)]
+    steps: list[BaseNodePostprocessor | None] = [
+        optimise.SentenceRerank(embed_model=embed_model) if params.rerank == "sentences" else None,
+        _if(params.similarity_cutoff, lambda n: SimilarityPostprocessor(similarity_cutoff=n)),
+        _if(params.score_drop, lambda n: optimise.ScoreDrop(drop=n)),
+        _if(params.duplicates, lambda n: optimise.NearDuplicates(overlap=n)),
+        _if(
+            params.sentence_tokens,
+            lambda n: optimise.SentenceBudget(tokens=n, embed_model=embed_model),
+        ),
+        optimise.ContextLimit(tokens=params.context_tokens),
+        optimise.BestAtEnds() if params.order == "best_at_ends" else None,
+    ]
+    return [step for step in steps if step is not None]
+
+
+def _if(value: Any, make: Callable[[Any], BaseNodePostprocessor]) -> BaseNodePostprocessor | None:
+    return None if value is None else make(value)
 
 
 def _reader(
     store: NodeStore, lexical: LexicalRetriever, embed_model: BaseEmbedding, params: LocalParams
 ) -> BaseSynthesizer:
-    from pytest_rag.pipelines.extractive import ExtractiveSynthesizer, Vocabulary
+    from pytest_rag.pipelines.extractive import ExtractiveSynthesizer
+    from pytest_rag.pipelines.relevance import Vocabulary
 
     return ExtractiveSynthesizer(
         Vocabulary(store.languages, len(store.nodes), lexical.document_frequency),
@@ -285,6 +310,14 @@ def _embed_model(value: Any, folders: Sequence[Path]) -> BaseEmbedding:
 
     made: BaseEmbedding = _made("embed_model", value, BaseEmbedding, folders)
     return made
+
+
+def _cached(embed_model: BaseEmbedding, params: LocalParams) -> BaseEmbedding:
+    if params.retrieval_cache is None:
+        return embed_model
+    from pytest_rag.pipelines.optimise import CachedEmbedding
+
+    return CachedEmbedding(embed_model, params.retrieval_cache)
 
 
 def _made(name: str, value: Any, kind: type, folders: Sequence[Path]) -> Any:

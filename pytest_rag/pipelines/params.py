@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from pytest_rag.cache import check_url
 from pytest_rag.errors import ConfigError
 from pytest_rag.pipelines.language import LANGUAGES
 from pytest_rag.registry import did_you_mean
@@ -18,6 +19,7 @@ __all__ = ["LocalParams"]
 Retriever = Literal["bm25", "dense", "hybrid"]
 Fusion = Literal["weighted", "rrf"]
 Rerank = Literal["none", "sentences"]
+Order = Literal["best_first", "best_at_ends"]
 Synthesizer = Literal["extractive", "llm"]
 
 
@@ -47,8 +49,17 @@ class LocalParams:
         similarity_cutoff: Nodes that score less are dropped. The scale is that of the last step:
             BM25 is unbounded, dense is a cosine, ``weighted`` and ``sentences`` lie in 0 to 1,
             ``rrf`` below 0.033.
+        score_drop: Nodes are dropped whose score lies below the best by more than this part of
+            it, 0 to 1.
+        duplicates: A node is dropped if so much of it stands in one before it, 0 to 1.
+        sentence_tokens: Tokens of the sentences that are kept of all nodes together: those that
+            best answer the query.
         context_tokens: Tokens of all nodes handed to the synthesiser together.
+        order: ``best_first``, or ``best_at_ends``: the second best is last.
         filters: Metadata every retrieved node must have, under those of the query.
+        infer_filters: Metadata that the query names is a filter too.
+        retrieval_cache: ``memory`` or another cache's URL, where retrieved nodes and the vectors
+            of queries are kept.
         synthesizer: ``extractive`` quotes sentences, ``llm`` asks a language model.
         llm: A LlamaIndex LLM, or the import path ``package.module:factory`` of one.
         min_evidence: The extractive reader refuses below it, 0 to 1.
@@ -71,8 +82,14 @@ class LocalParams:
     embed_model: Any = "wordllama"
     rerank: Rerank = "none"
     similarity_cutoff: float | None = None
+    score_drop: float | None = None
+    duplicates: float | None = None
+    sentence_tokens: int | None = None
     context_tokens: int = 3000
+    order: Order = "best_first"
     filters: Mapping[str, Any] = field(default_factory=dict)
+    infer_filters: bool = False
+    retrieval_cache: str | None = None
     synthesizer: Synthesizer = "extractive"
     llm: Any = None
     min_evidence: float = 0.2
@@ -111,6 +128,10 @@ class LocalParams:
         _of_type("glob", self.glob, str, "a pattern such as '**/*.md'", optional=True)
         _of_type("index_title", self.index_title, bool, "true or false")
         _of_type("filters", self.filters, Mapping, "a mapping of metadata to values")
+        _of_type("infer_filters", self.infer_filters, bool, "true or false")
+        _of_type("retrieval_cache", self.retrieval_cache, str, "a cache's URL", optional=True)
+        if self.retrieval_cache is not None:
+            check_url(self.retrieval_cache)
         self._agree()
 
     def _agree(self) -> None:
@@ -126,7 +147,8 @@ class LocalParams:
 
     def describe(self) -> dict[str, Any]:
         """Return what changes results as plain JSON values; the folder's place does not."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "corpus"}
+        aside = ("corpus", "retrieval_cache")
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in aside}
         return named | {key: _name(named[key]) for key in ("llm", "embed_model")}
 
 
@@ -135,6 +157,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "retriever": get_args(Retriever),
     "fusion": get_args(Fusion),
     "rerank": get_args(Rerank),
+    "order": get_args(Order),
     "synthesizer": get_args(Synthesizer),
 }
 _RANGES: dict[str, tuple[type, float | None, float | None]] = {
@@ -142,6 +165,9 @@ _RANGES: dict[str, tuple[type, float | None, float | None]] = {
     "chunk_overlap": (int, 0, None),
     "top_k": (int, 1, None),
     "candidates": (int, 1, None),
+    "score_drop": (float, 0, 1),
+    "duplicates": (float, 0.01, 1),
+    "sentence_tokens": (int, 1, None),
     "context_tokens": (int, 1, None),
     "max_sentences": (int, 1, None),
     "dense_weight": (float, 0, 1),
@@ -150,7 +176,7 @@ _RANGES: dict[str, tuple[type, float | None, float | None]] = {
     "min_evidence": (float, 0, 1),
     "similarity_cutoff": (float, None, None),
 }
-_OPTIONAL = frozenset({"similarity_cutoff"})
+_OPTIONAL = frozenset({"similarity_cutoff", "score_drop", "duplicates", "sentence_tokens"})
 
 
 def _check(name: str, value: Any) -> None:

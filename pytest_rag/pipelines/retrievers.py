@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import bm25s
 import numpy as np
@@ -46,6 +46,8 @@ __all__ = [
 @dataclass
 class FilteredQuery(QueryBundle):
     """A query that carries its metadata filters to every retriever it reaches.
+
+    A retriever whose class has ``rag_filtered = True`` reads them.
 
     Attributes:
         filters: Metadata key → the value a node must have, or a list of values of which it must
@@ -155,6 +157,8 @@ class LexicalRetriever(BM25Retriever):  # type: ignore[misc] # it has no types
     The query is stemmed for every language of the corpus. Nodes that share no term are left out.
     """
 
+    rag_filtered: ClassVar[bool] = True
+
     def __init__(self, store: NodeStore, index: LexicalIndex, *, top_k: int) -> None:
         self._store, self._top_k = store, top_k
         self.document_frequency = index.document_frequency
@@ -179,6 +183,8 @@ class LexicalRetriever(BM25Retriever):  # type: ignore[misc] # it has no types
 
 class DenseRetriever(BaseRetriever):
     """Cosine similarity of normalised embeddings, computed exactly over all nodes."""
+
+    rag_filtered: ClassVar[bool] = True
 
     def __init__(self, store: NodeStore, *, embed_model: BaseEmbedding, top_k: int) -> None:
         super().__init__()
@@ -211,6 +217,8 @@ class HybridRetriever(BaseRetriever):
     ``QueryFusionRetriever`` wants a language model even where it never calls it, and scales by
     the worst score it happened to see.
     """
+
+    rag_filtered: ClassVar[bool] = True
 
     def __init__(
         self,
