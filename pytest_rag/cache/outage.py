@@ -40,7 +40,7 @@ class Outage:
         self._pause_s = pause_s
         self._again_at = 0.0
         self._warned = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
 
     def guard(self, call: Callable[[], T], instead: T) -> T:
         """Return what ``call`` does, or ``instead`` where the storage is away."""
