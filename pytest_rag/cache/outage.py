@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["CacheWarning", "Outage"]
 
 T = TypeVar("T")
+_SHARE, _LONGEST_S = 10, 60.0
 
 
 class CacheWarning(RuntimeWarning):
@@ -25,6 +26,9 @@ class CacheWarning(RuntimeWarning):
 
 class Outage:
     """Guards calls of a storage: when one fails, the next ones are spared for a moment.
+
+    The moment is ten times as long as the failure took, so that a storage that lets everybody wait
+    costs little.
 
     The first failure warns. Later ones do not, even if the storage came back in between, so a
     storage that flickers fills no log.
@@ -40,16 +44,17 @@ class Outage:
         self._pause_s = pause_s
         self._again_at = 0.0
         self._warned = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
 
     def guard(self, call: Callable[[], T], instead: T) -> T:
         """Return what ``call`` does, or ``instead`` where the storage is away."""
-        if self.away and time.monotonic() < self._again_at:
+        if self.away and self._is_left_alone():
             return instead
+        started = time.monotonic()
         try:
             result = call()
         except self._errors as error:
-            self._failed(error)
+            self._failed(error, time.monotonic() - started)
             return instead
         self.away = False
         return result
@@ -65,10 +70,21 @@ class Outage:
         except self._errors as error:
             raise UsageError(f"{self._name} cannot be used: {redact(message_of(error))}") from error
 
-    def _failed(self, error: Exception) -> None:
+    def _is_left_alone(self) -> bool:
+        """Tell whether not to look again yet; one of all who ask may, and the others go on."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._again_at:
+                self._again_at = now + _LONGEST_S
+                return False
+            return self.away
+
+    def _failed(self, error: Exception, took: float) -> None:
         with self._lock:
             self.away = True
-            self._again_at = time.monotonic() + self._pause_s
+            # Who waited long for nothing looks again much later.
+            pause = max(self._pause_s, min(took * _SHARE, _LONGEST_S))
+            self._again_at = time.monotonic() + pause
             first, self._warned = not self._warned, True
         if first:
             self._warn(error)

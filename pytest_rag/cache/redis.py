@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,11 @@ _LEASE = "pytest_rag:lease:"
 _TOTALS = "pytest_rag:totals"
 _COUNTED = "pytest_rag:counted:"
 _BATCH = 500
+_NUMBER = re.compile(rb"-?\d+(\.\d+)?(e[+-]?\d+)?")
+_ADVICE = (
+    "The URL of the Redis cache cannot be read. Write redis://user:password@host:port/db, and any "
+    "of / ? # @ in the password as %2F, %3F, %23 or %40."
+)
 # Extends the lease of a token, or grants it where nobody has it.
 _TAKE = """
 local holder = redis.call('GET', KEYS[1])
@@ -83,20 +89,31 @@ class RedisCache:
                 url,
                 socket_connect_timeout=2.0,
                 socket_timeout=5.0,
-                # An idle connection that the server has closed is opened again, once.
-                retry=retry.Retry(backoff.NoBackoff(), 1),
+                # An idle connection that the server has closed is opened again, once; a server
+                # that is silent is not waited for twice.
+                retry=retry.Retry(backoff.NoBackoff(), 1, (redis.ConnectionError,)),
                 client_name=f"pytest-rag-{os.getpid()}",
             )
+            pool = client.connection_pool
+            pool.connection_class(**pool.connection_kwargs)  # refuses what it does not know
         except (ValueError, TypeError, AttributeError) as error:
-            raise ConfigError(f"{name} cannot be read: {error}") from None
+            raise ConfigError(_unreadable(name, error)) from None
         return cls(client, name=name)
 
     # --- values -------------------------------------------------------------------------------
 
     def get(self, key: Key) -> bytes | None:
         """Return a value that has not expired, or None."""
-        found = self._outage.guard(lambda: self._redis.get(f"{_ENTRY}{key}"), None)
+        found = self._outage.guard(lambda: self._read(f"{_ENTRY}{key}"), None)
         return found if isinstance(found, bytes) else None
+
+    def _read(self, name: str) -> Any:
+        try:
+            return self._redis.get(name)
+        except require("redis", "redis").ResponseError as error:
+            if not str(error).startswith("WRONGTYPE"):
+                raise
+            return b""  # somebody's list or set, and no value of ours
 
     def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> None:
         """Keep a value in place of any other."""
@@ -112,7 +129,7 @@ class RedisCache:
         head = f"{_ENTRY}{namespace}:"
         nothing: list[tuple[bytes, bytes]] = []
         for name, value in self._outage.guard(lambda: list(self._pairs(head)), nothing):
-            yield Key(namespace=namespace, digest=name.decode()[len(head) :]), value
+            yield Key(namespace=namespace, digest=_text(name)[len(head) :]), value
 
     def _pairs(self, head: str) -> Iterator[tuple[bytes, bytes]]:
         names = list(self._names(head))
@@ -177,12 +194,12 @@ class RedisCache:
     # --- the whole ----------------------------------------------------------------------------
 
     def check(self) -> None:
-        """Make sure that the server answers and lets us in.
+        """Make sure that the server answers, lets us in and lets us write.
 
         Raises:
             UsageError: if not; says why.
         """
-        self._outage.strict(self._redis.ping)
+        self._outage.strict(lambda: self._redis.unlink(f"{_LEASE}nobody's"))
 
     def stats(self) -> CacheStats:
         """Return what is kept and counted.
@@ -201,14 +218,14 @@ class RedisCache:
                     pipeline.strlen(name)
                 sizes += pipeline.execute(raise_on_error=False)
         alive = [(n, s) for n, s in zip(names, sizes, strict=True) if isinstance(s, int) and s]
-        heads = (name.decode()[len(_ENTRY) :].partition(":")[0] for name, _ in alive)
+        heads = (_text(name)[len(_ENTRY) :].partition(":")[0] for name, _ in alive)
         totals = self._redis.hgetall(_TOTALS)
         return CacheStats(
             entries=len(alive),
             bytes=sum(size for _, size in alive),
             leases=sum(1 for _ in self._names(_LEASE)),
             namespaces=Counter(head.partition("/")[0] for head in heads),
-            totals={name.decode(): float(value) for name, value in totals.items()},
+            totals={_text(n): float(v) for n, v in totals.items() if _NUMBER.fullmatch(v)},
         )
 
     def close(self) -> None:
@@ -216,11 +233,29 @@ class RedisCache:
         self._redis.close()
 
 
+def _text(name: bytes) -> str:
+    """Return a key's name; anybody may have put one there."""
+    return name.decode(errors="replace")
+
+
 def _without_password(url: str) -> str:
-    """Return scheme, host, port and database of a URL."""
+    """Return scheme, host, port and database of a URL.
+
+    Raises:
+        ConfigError: if they cannot be told from its password; the message holds nothing of it.
+    """
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        return "The URL of the Redis cache"
+        raise ConfigError(_ADVICE) from None
+    if "@" in parts.path:
+        raise ConfigError(_ADVICE)
     return f"{parts.scheme}://{parts.hostname or 'localhost'}{port}{parts.path}"
+
+
+def _unreadable(name: str, error: Exception) -> str:
+    unknown = re.search("unexpected keyword argument ('.+')", str(error))
+    if unknown is None:
+        return f"{name} cannot be read: {error}"
+    return f"{name} has no option {unknown[1]}; those of TLS belong to rediss://…"

@@ -47,7 +47,7 @@ def stats(url: _Url = None, as_json: _Json = False) -> None:
     from pytest_rag.cli.terminal import say
 
     opened = _open(url)
-    found = opened.stats()
+    found = opened.stats()  # says itself why it cannot, and needs not write
     if as_json:
         typer.echo(json.dumps({"cache": opened.url, **_plain(found)}, indent=2))
     else:
@@ -65,6 +65,7 @@ def clear(
 ) -> None:
     """Forget everything a cache holds, or one namespace of it."""
     opened = _open(url)
+    opened.check()
     _tell(opened, "cleared", opened.clear(namespace), as_json=as_json)
 
 
@@ -72,14 +73,15 @@ def clear(
 def prune(url: _Url = None, as_json: _Json = False) -> None:
     """Forget what has expired, and give its space back."""
     opened = _open(url)
+    opened.check()
     _tell(opened, "pruned", opened.prune(), as_json=as_json)
 
 
 def _open(url: str | None) -> Cache:
-    """Return the cache that is meant, once it answers.
+    """Return the cache that is meant.
 
     Raises:
-        UsageError: if none is configured, it is this process's memory, or it cannot be used.
+        UsageError: if none is configured, it is this process's memory, or there is none yet.
     """
     from pytest_rag import config
     from pytest_rag.cache import check_url, open_cache
@@ -99,7 +101,6 @@ def _open(url: str | None) -> Cache:
     path = getattr(opened, "path", None)
     if isinstance(path, Path) and not path.exists():
         raise UsageError(f"There is no cache at {path}: nothing has been kept there yet.")
-    opened.check()
     return opened
 
 

@@ -56,10 +56,19 @@ def _files(path: Path) -> Iterator[Path]:
             raise UsageError(f"No *.rag.yaml file lies in {path}. Write one: pytest-rag init")
         yield from found
     elif not path.exists():
-        raise UsageError(f"There is no file or folder {str(path)!r}.")
+        raise UsageError(f"There is no file or folder {str(path)!r}.{_meant(path)}")
     else:
         need_evalset_name(path)
         yield path
+
+
+def _meant(path: Path) -> str:
+    """Return `` Did you mean 'x'?`` where something is named like a missing path."""
+    from pytest_rag.registry import nearest
+
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    near = nearest(path.name, sorted(there.name for there in beside))
+    return "" if near is None else f" Did you mean {str(path.with_name(near))!r}?"
 
 
 def _names_differ(evalsets: Iterable[EvalSet]) -> None:

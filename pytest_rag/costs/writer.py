@@ -73,7 +73,7 @@ class Writer:
         self._number = 0
         self._waiting: SimpleQueue[Any] = SimpleQueue()
         self._thread = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
         self._troubled = False
 
     def _work(self, waiting: SimpleQueue[Any]) -> None:

@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_rag.cache.envelope import CorruptEntryError
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import Call
 
-__all__ = ["MARK", "Receipt", "body_of", "is_empty", "output_class", "response_of"]
+__all__ = ["MARK", "Form", "Receipt", "body_of", "is_empty", "output_class", "response_of"]
 
 MARK = "pytest_rag"
 """Key of a response's metadata under which a hit says where it came from."""
+
+Form = Literal["text", "stream", "read"]
+"""Whole, word by word, or so but without ``async for`` even where it was awaited."""
 
 _NOTHING = "Empty Response"  # what LlamaIndex answers where nothing was retrieved
 _PIECES = re.compile(r"\s*\S+\s*")
@@ -68,7 +71,7 @@ def is_empty(response: Any) -> bool:
     return text is None or (isinstance(text, str) and text.strip() in ("", _NOTHING))
 
 
-def body_of(query: str, response: Any, receipt: Receipt, *, stream: bool) -> dict[str, Any]:
+def body_of(query: str, response: Any, receipt: Receipt, *, form: Form) -> dict[str, Any]:
     """Return a finished response as JSON.
 
     Nodes keep text, metadata, relationships and scores, and lose their embeddings. What JSON does
@@ -78,7 +81,7 @@ def body_of(query: str, response: Any, receipt: Receipt, *, stream: bool) -> dic
         query: As it was asked.
         response: LlamaIndex's ``Response`` or ``PydanticResponse``.
         receipt: What it took.
-        stream: Whether it came word by word.
+        form: In which it came.
 
     Raises:
         ValueError: if it holds something that has no JSON.
@@ -86,7 +89,7 @@ def body_of(query: str, response: Any, receipt: Receipt, *, stream: bool) -> dic
     from pydantic_core import to_jsonable_python
 
     structured = hasattr(response.response, "model_dump_json")
-    kind = "structured" if structured else "stream" if stream else "text"
+    kind = "structured" if structured else form
     answer = response.response.model_dump_json() if structured else str(response.response)
     return {
         "query": query,
@@ -133,7 +136,7 @@ def response_of(
     Args:
         body: As `body_of` made it.
         mark: What to tell of the hit, beside what the body knows.
-        is_async: Whether a stream is to be read with ``async for``.
+        is_async: Whether a stream is to be read with ``async for``, where the engine's are.
         output_cls: Of a structured answer.
 
     Raises:
@@ -152,8 +155,8 @@ def response_of(
         "source_nodes": [_node_of(node) for node in body["nodes"]],
         "metadata": {**(body["metadata"] or {}), MARK: {**mark, **_told(body)}},
     }
-    if kind == "stream":
-        if is_async:
+    if kind in ("stream", "read"):
+        if is_async and kind == "stream":
             return AsyncStreamingResponse(response_gen=_said_async(answer), **rest)
         return StreamingResponse(response_gen=_said(answer), **rest)
     if kind == "structured":

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from pytest_rag.cache import Cache
     from pytest_rag.config import Price
+    from pytest_rag.pipelines.answers import Form
     from pytest_rag.pipelines.counting import Tally
     from pytest_rag.pipelines.semantic import SemanticIndex
     from pytest_rag.trace.nested import NestedTrace
@@ -84,7 +85,7 @@ class Cashier:
         return bill
 
     def keep(
-        self, asked: Any, response: Any, bill: Bill, latency_ms: float, *, stream: bool
+        self, asked: Any, response: Any, bill: Bill, latency_ms: float, *, form: Form
     ) -> dict[str, Any] | None:
         """Keep an answer if it is to be kept; return it as JSON for those who asked as well."""
         receipt = Receipt(
@@ -95,7 +96,7 @@ class Cashier:
             cost_reason=bill.reason,
         )
         try:
-            body = body_of(asked.bundle.query_str, response, receipt, stream=stream)
+            body = body_of(asked.bundle.query_str, response, receipt, form=form)
             value = pack(asked.key, body)
         except (ValueError, TypeError, AttributeError, RecursionError):
             self._tally.add(not_stored=1)

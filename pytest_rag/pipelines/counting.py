@@ -81,7 +81,7 @@ class Tally:
         self._cache = cache
         self._all: Counter[str] = Counter()
         self._new: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
         self._process = os.getpid()
         self._flushed = time.monotonic()
 

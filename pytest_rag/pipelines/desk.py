@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from pytest_rag.cache import Cache, Key
+    from pytest_rag.pipelines.answers import Form
     from pytest_rag.pipelines.counting import Tally
     from pytest_rag.pipelines.identity import Identity
     from pytest_rag.trace.nested import NestedTrace
@@ -191,12 +192,11 @@ class Desk:
         yield Do(partial(self._finish, run, response), self._cache.blocking)
         return response
 
-    def _finish(self, run: _Run, response: Any) -> None:
+    def _finish(self, run: _Run, response: Any, form: Form = "text") -> None:
         """Keep a whole answer and end its flight."""
         bill = self._cashier.bill(run.seen)
         latency_ms = (time.perf_counter() - run.started) * 1000
-        stream = run.flight.is_stream
-        body = self._cashier.keep(run.asked, response, bill, latency_ms, stream=stream)
+        body = self._cashier.keep(run.asked, response, bill, latency_ms, form=form)
         if run.is_refresh:
             self._tally.add(saved_usd=-(bill.cost_usd or 0.0))
         self._flights.land(run.asked.key, run.flight, Landing(body=body))
@@ -204,13 +204,16 @@ class Desk:
 
     def _streamed(self, run: _Run, response: Any) -> Any:
         """Keep a streamed answer when its last word has been read, and only then."""
+        form: Form = "stream"
+        if run.asked.is_async and not hasattr(response.response_gen, "__aiter__"):
+            form = "read"
 
         def moved() -> None:
             run.flight.moved = time.monotonic()
 
         def ended(text: str | None, error: BaseException | None) -> None:
             if text is not None:
-                self._finish(run, _whole(response, text))
+                self._finish(run, _whole(response, text), form)
                 return
             self._cashier.bill(run.seen)
             self._tally.add(errors=int(isinstance(error, Exception)))

@@ -80,7 +80,7 @@ class Flights:
     def __init__(self) -> None:
         self._flights: dict[Key, Flight] = {}
         self._resting: dict[Key, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
         self._process = os.getpid()
 
     def join(self, key: Key) -> tuple[Flight, bool]:
@@ -125,7 +125,7 @@ class Lease:
         self._seconds = seconds
         self._token = uuid.uuid4().hex
         self._is_held = False
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
 
     def take(self) -> bool:
         """Ask for it; True where it is ours."""

@@ -36,7 +36,7 @@ class SemanticIndex:
         self._vectors: dict[str, dict[str, Any]] = {}
         self._matrix: dict[str, Any] = {}
         self._read_again_at: dict[str, float] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
 
     def nearest(self, key: Key, vector: Sequence[float]) -> tuple[Key, float] | None:
         """Return the most similar question of a key's namespace and its cosine similarity.

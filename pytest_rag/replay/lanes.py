@@ -43,7 +43,7 @@ class Lane:
 
     def __init__(self, limit: RateLimit) -> None:
         self._limit = limit
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
         self._booked: deque[Booking] = deque()
         self._not_before = -math.inf
         self._most = math.inf if limit.concurrency is None else float(limit.concurrency)

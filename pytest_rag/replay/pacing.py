@@ -58,7 +58,7 @@ class Pacer:
     ) -> None:
         self._limits = {name: _share(limit, processes) for name, limit in limits.items()}
         self._lanes: dict[str, Lane] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
         self._retries = retries
         self.chance = random.Random()  # noqa: S311 - spreads callers, and hides nothing
 

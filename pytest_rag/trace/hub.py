@@ -34,7 +34,7 @@ class Hub:
         self._active: set[Trace] = set()
         self._adopting: set[Trace] = set()
         self._owner: dict[str, Trace] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # the cycle collector ends streams anywhere
 
     @contextmanager
     def owning(self, trace: Trace) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import time
@@ -46,3 +47,15 @@ def ask_for_ever(url: str, started: str) -> None:
 
     with CachedQueryEngine(CountingEngine(computed), url, fingerprint="1", lease_s=1.0) as cached:
         cached.query("Who dies?")
+
+
+def leave_streams_in_rings() -> None:
+    """Let the cycle collector find streams that were left, at ever other moments."""
+    cached = CachedQueryEngine(CountingEngine(streaming=True), fingerprint="1", ledger=False)
+    for threshold in range(1, 700, 3):
+        ring: list[Any] = [cached.query(f"Who leaves {threshold}?")]
+        next(ring[0].response_gen)
+        ring.append(ring)
+        del ring
+        gc.set_threshold(threshold)
+        cached.query(f"Who asks {threshold}?").get_response()

@@ -8,17 +8,20 @@ import subprocess
 import threading
 import time
 import warnings
+from contextlib import closing
 
 import pytest
 import redis
 from machine import needed
 from redis_server import RedisServer
+from typer.testing import CliRunner
 
 from pytest_rag.cache import Key, key_of, open_cache
 from pytest_rag.cache.envelope import CorruptEntryError, pack, unpack
 from pytest_rag.cache.memory import MemoryCache
-from pytest_rag.cache.outage import CacheWarning
+from pytest_rag.cache.outage import CacheWarning, Outage
 from pytest_rag.cache.sqlite import SQLiteCache
+from pytest_rag.cli import app
 from pytest_rag.errors import ConfigError, UsageError
 
 
@@ -145,6 +148,27 @@ def test_a_derived_cache_is_called_by_its_own_scheme(tmp_path):
         Zipped.from_url("zipped:b.db", tmp_path).check()
 
 
+def test_one_value_too_many_leaves_the_others(tmp_path):
+    """It is larger than all may be together; what its key held is out of date and goes."""
+    cache = open_cache("sqlite:a.db?max_bytes=1000", tmp_path)
+    for n in range(3):
+        cache.put(key_of("a", n=n), b"x" * 100)
+    cache.put(key_of("a", n=2), b"x" * 1001)
+    cache.prune()
+    assert [cache.get(key_of("a", n=n)) is not None for n in range(3)] == [True, True, False]
+    cache.close()
+
+
+def test_processes_that_put_little_make_room_too(tmp_path):
+    """Each of them looks once, before it has put many."""
+    for n in range(5):
+        with closing(open_cache("sqlite:a.db?max_bytes=1000", tmp_path)) as cache:
+            for k in range(8):
+                cache.put(key_of("a", n=n, k=k), b"x" * 100)
+    assert cache.stats().bytes <= 1800
+    cache.close()
+
+
 def test_the_default_database_stays_out_of_git(tmp_path):
     """``sqlite`` without a path is a hidden folder that git does not see, for nobody else."""
     cache = open_cache("sqlite", tmp_path)
@@ -207,6 +231,23 @@ def test_a_damaged_database_is_no_error(tmp_path):
     cache.close()
 
 
+def test_a_storage_that_is_silent_is_waited_for_once():
+    """Those who ask next do not wait as long again; when it is time, one looks and they go on."""
+    outage = Outage("slow", (OSError,), pause_s=0.01)
+    asked = []
+
+    def silent():
+        asked.append(time.sleep(0.1))
+        raise TimeoutError("no answer")
+
+    with pytest.warns(CacheWarning, match="no answer"):
+        assert [outage.guard(silent, "away") for _ in range(20)] == ["away"] * 20
+    assert len(asked) == 1
+    time.sleep(1.1)
+    assert outage.guard(lambda: outage.guard(lambda: "here", "away"), "") == "away"
+    assert outage.guard(lambda: "here", "away") == "here"
+
+
 # --- what goes around a value -----------------------------------------------------------------
 
 
@@ -266,6 +307,9 @@ def test_what_json_has_not_is_no_value(wrong):
         ("memory:/tmp/x", "A memory cache has no address"),
         ("redis://:hunter2000@h:notaport/0", "The URL of the Redis cache cannot be read"),
         ("redis://h/0?socket_timeout=soon", "cannot be read"),
+        ("redis://:42/hunter2@h/0", "as %2F"),
+        ("redis://user:hunter/2@h/0", "as %2F"),
+        ("redis://h/0?ssl_ca_certs=ca.pem", "has no option 'ssl_ca_certs'"),
     ],
 )
 def test_a_wrong_name_is_told(url, said):
@@ -350,10 +394,42 @@ def test_redis_keys_are_our_own(redis_url):
         assert 0 < client.pttl(name) <= 60_000
         assert cache.clear() == 1
         assert client.get("somebody") == b"else"
-        client.lpush(b"pytest_rag:entry:" + str(key_of("a", n=2)).encode(), "a list")
-        with pytest.warns(CacheWarning):
-            assert cache.get(key_of("a", n=2)) is None
     cache.close()
+
+
+def test_what_others_put_under_our_keys_in_redis_is_foreign(redis_url):
+    """A list is no value and makes room for one; what is no count is passed over."""
+    cache = open_cache(redis_url)
+    key = key_of("a", n=1)
+    with redis.Redis.from_url(redis_url) as client:
+        client.lpush(f"pytest_rag:entry:{key}", "a list")
+        client.set(b"pytest_rag:entry:a:\xff", "x")
+        client.hset("pytest_rag:totals", mapping={"hits": "many", "misses": "2"})
+    assert cache.get(key) == b""
+    assert {found.digest for found, _ in cache.scan("a")} == {"\ufffd"}
+    assert cache.stats().totals == {"misses": 2.0}
+    cache.put(key, b"x")
+    assert cache.get(key) == b"x"
+    cache.close()
+
+
+def test_a_reader_of_redis_sees_what_it_cannot_empty(redis_url):
+    """Its server refuses to write: nothing is called cleared that is still there."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.set("pytest_rag:entry:a:00", "x")
+        client.acl_setuser(
+            "reader",
+            enabled=True,
+            passwords=["+hunter2"],
+            keys=["*"],
+            categories=["+@read", "+@connection"],
+        )
+    own = redis_url.replace(":s3same@", "reader:hunter2@")
+    assert CliRunner().invoke(app, ["cache", "stats", "--url", own]).exit_code == 0
+    refused = CliRunner().invoke(app, ["cache", "clear", "--url", own])
+    assert refused.exit_code == 2
+    assert "cannot be used: " in refused.stderr
+    assert "hunter2" not in refused.stderr
 
 
 def test_memory_is_safe_in_threads():

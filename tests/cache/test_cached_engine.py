@@ -85,6 +85,23 @@ def test_a_hit_of_a_streaming_engine_streams():
     assert asyncio.run(go()) == pieces
 
 
+def test_an_awaited_stream_is_read_as_the_engines_own_is():
+    """An engine that awaits nothing gives a plain iterator even there; so does the hit."""
+
+    class Engine(CountingEngine):
+        async def _aquery(self, query_bundle):
+            return self._query(query_bundle)
+
+    cached = CachedQueryEngine(Engine("Five days.", streaming=True))
+
+    async def go():
+        return [list((await cached.aquery(QUERY)).response_gen) for _ in range(2)]
+
+    first, second = asyncio.run(go())
+    assert "".join(first) == "".join(second)
+    assert cached.stats().hits == 1
+
+
 def test_a_response_comes_back_whole(cache):
     """Scores, metadata, relationships and ids are those of the engine; vectors are not kept."""
     node = source(score=np.float32(0.5))

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 from counting_engine import CountingEngine, mark
-from processes import answer_to, ask_for_ever, ask_many
+from processes import answer_to, ask_for_ever, ask_many, leave_streams_in_rings
 
 from pytest_rag import CachedQueryEngine
 from pytest_rag.cache import open_cache
@@ -55,6 +55,15 @@ def test_eight_processes_compute_each_answer_once(apart, url, tmp_path):
     assert found.totals["hits"] == PROCESSES * TIMES - KEYS
     assert "corrupt" not in found.totals
     cache.close()
+
+
+def test_a_stream_that_the_cycle_collector_ends_holds_nobody_up(apart):
+    """It may do so in the middle of anything, on the thread that is in it."""
+    process = apart.Process(target=leave_streams_in_rings)
+    process.start()
+    process.join(60)
+    process.kill()
+    assert process.exitcode == 0
 
 
 def test_the_death_of_a_holder_holds_nobody_up(apart, url, tmp_path):

@@ -66,6 +66,7 @@ def test_a_typo_is_2_with_file_line_and_column(project):
     ("args", "said"),
     [
         (["nowhere"], "'nowhere'"),
+        (["my_rga.py"], "Did you mean 'my_rag.py'?"),
         (["my_rag.py"], ".rag.yaml"),
         (["empty"], "pytest-rag init"),
         (["hr.rag.yaml", "--case", "leaf"], "Did you mean 'leave'?"),
