@@ -13,7 +13,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from pytest_rag.config import OpenAICompatible
 from pytest_rag.costs.prices import JUDGE, price_calls
@@ -75,6 +75,16 @@ class Models:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._settings = settings
         self._root = root
+
+    def made(self) -> Self:
+        """Return itself once its language model is there.
+
+        Raises:
+            ConfigError: if none is configured, or what is named is none.
+            MissingKeyError: if its key is not set.
+        """
+        _ = self.llm
+        return self
 
     @property
     def model(self) -> str:

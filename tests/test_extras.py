@@ -17,6 +17,7 @@ from pytest_rag.extras import require
 from pytest_rag.judging import Models
 from pytest_rag.pipelines import language, local
 from pytest_rag.report.dashboard import charts, dashboard
+from pytest_rag.sweep.proposer import Proposer
 
 ROOT = Path(__file__).resolve().parents[1]
 SERVED = OpenAICompatible(base_url="http://127.0.0.1:1/v1", model="m")
@@ -55,6 +56,8 @@ USES = {
         ("llama_index.embeddings.openai", lambda _: models().embeddings),
     ],
     "datasets": [("datasets", lambda _: require("datasets", "datasets"))],
+    "benchmark": [("pytest_benchmark", lambda _: require("pytest_benchmark", "benchmark"))],
+    "sweep": [("optuna", lambda _: Proposer(None, {}))],
     "ragas": [("ragas", lambda _: metrics.get("ragas.faithfulness"))],
     "redis": [("redis", lambda _: open_cache("redis://127.0.0.1:1", Path()))],
     "report": [

@@ -122,7 +122,7 @@ class Scribe:
         )
         self._loop = LoopThread()
         try:
-            self._models = Models(config.writer, config.root)
+            self._models = Models(config.writer, config.root).made()
             self.model = self._models.model
             self._tape = self._deck.tape(name, path)
         except MissingKeyError as error:

@@ -175,7 +175,7 @@ def judges(root: Path) -> Iterator[Finding]:
         text = "none configured: rubrics and judged metrics need [tool.pytest-rag.judge] model = …"
         yield Finding(state="not set", name="judge", text=text)
     else:
-        yield _tried("judge", lambda: f"{Models(settings, root).model}, not asked")
+        yield _tried("judge", lambda: f"{Models(settings, root).made().model}, not asked")
     if _version("ragas") is None:
         text = "not installed: pip install 'pytest-rag[ragas]'"
         yield Finding(state="missing", name="ragas", text=text)

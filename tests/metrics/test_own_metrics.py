@@ -179,8 +179,8 @@ def test_an_asynchronous_function_may_ask_the_judge(metric):
 
 
 def test_its_parameters_are_documented():
-    """Every parameter and need is in the page on metrics."""
+    """Every parameter and need is in the page on extending."""
     from pathlib import Path
 
-    page = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for name in (*own._PARAMETERS, *own._NEEDS))
