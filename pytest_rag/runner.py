@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.costs.admission import admitted, settling
@@ -98,7 +100,7 @@ class Runner:
         """Hand cases to threads where the pipeline is synchronous, else to the event loop."""
         key = id(pipeline)
         if key not in self._teams and key not in self._crews:
-            load_list()
+            self._prepare()
             limit = min(self.config.concurrency, pipeline.concurrency or self.config.concurrency)
             if pipeline.is_async or self.budget is not None:  # whose door is on the loop
                 self._teams[key] = _Team(pipeline, limit)
@@ -109,6 +111,12 @@ class Runner:
         else:
             self._teams[key].waiting.extend(pending)
             self.loop.call(self._staff, self._teams[key])
+
+    def _prepare(self) -> None:
+        """Load what the first cases would otherwise load in several threads at once."""
+        load_list()
+        if self.config.cache != "off" and "llama_index.core" in sys.modules:
+            import_module("pytest_rag.pipelines.nodevalues")
 
     def result(self, future: Future[Finish]) -> Result:
         """Wait for a result; a case that blocks the event loop is given up after its time.

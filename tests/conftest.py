@@ -39,6 +39,19 @@ for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_
     os.environ.pop(_name, None)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Spread the whole suite over two processes, unless ``-n`` says otherwise.
+
+    The slow tests measure times and stay alone.
+    """
+    whole = [Path(word).resolve() for word in config.args] == [Path(__file__).parent]
+    slow = config.option.markexpr != "not slow"
+    if whole and not slow and config.getoption("numprocesses", None) is None:
+        config.option.numprocesses = 2
+        config.option.dist = "loadfile"
+
+
 def shared_data() -> Path | None:
     """Return the folder of public evaluation data, or None where this machine has none."""
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
