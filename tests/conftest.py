@@ -46,8 +46,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     The slow tests measure times and stay alone.
     """
     whole = [Path(word).resolve() for word in config.args] == [Path(__file__).parent]
-    slow = config.option.markexpr != "not slow"
-    if whole and not slow and config.getoption("numprocesses", None) is None:
+    alone = config.option.markexpr != "not slow" or hasattr(config, "workerinput")
+    if whole and not alone and config.getoption("numprocesses", None) is None:
         config.option.numprocesses = 2
         config.option.dist = "loadfile"
 
