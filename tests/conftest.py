@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # A pytest run inside this process forgets what it imported; these must be imported only once.
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import workflows
+from machine import sweep
 
 import pytest_rag.pipelines.local
 import pytest_rag.plugin.asking
@@ -57,6 +58,13 @@ def shared_data() -> Path | None:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     folder = Path(os.environ.get("PYTEST_RAG_DATA") or beside)
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _swept() -> Iterator[None]:
+    """Leave nothing of one file's clients to the next."""
+    yield
+    sweep()
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import warnings
 
 import pytest
 
@@ -22,3 +24,10 @@ def needed(*names: str, install: str | None = None) -> str:
     if os.environ.get("PYTEST_RAG_EVERYTHING"):
         pytest.fail(said, pytrace=False)
     pytest.skip(said)
+
+
+def sweep() -> None:
+    """Let clients of models go that nobody closed, before they disturb what comes next."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()

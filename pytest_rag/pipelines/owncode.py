@@ -103,15 +103,28 @@ def _imported(module: str, node: ast.stmt, name: str) -> list[_Place]:
     return [(source, name if each == "*" else each) for each in names]
 
 
-@functools.cache
 def _tops(module: str) -> Mapping[str, list[ast.stmt]] | None:
     """Return the statements at the top of a module by the names that they bind."""
     path = getattr(sys.modules.get(module), "__file__", None)
     try:
-        tree = ast.parse(Path(path).read_bytes()) if path else None
-    except (OSError, SyntaxError, ValueError):
+        status = Path(path).stat() if path else None
+    except OSError:
         return None
-    if tree is None:
+    if path is None or status is None:
+        return None
+    return _parsed(module, path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=1024)
+def _parsed(
+    module: str,
+    path: str,
+    changed_ns: int,  # noqa: ARG001 - another time or size is another text
+    size: int,  # noqa: ARG001
+) -> Mapping[str, list[ast.stmt]] | None:
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except (OSError, SyntaxError, ValueError):
         return None
     found: dict[str, list[ast.stmt]] = {}
     for node in tree.body:

@@ -53,6 +53,7 @@ from docs_page import PAGES, ROOT, name, read
 from docs_rules import DriftError, run
 from docs_stage import Stage
 from docs_writer import say
+from machine import sweep
 from redis_server import RedisServer
 
 from pytest_rag.metrics import METRICS
@@ -122,7 +123,7 @@ def stage(
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     request: pytest.FixtureRequest,
-) -> Stage:
+) -> Iterator[Stage]:
     """An empty project, with the servers on loopback that its page speaks of."""
     blocks = read(path)
     text = "".join(block.body for block in blocks)
@@ -138,7 +139,8 @@ def stage(
     if slow and any("data" in block.words for block in blocks):
         for collection in filter(Path.is_dir, request.getfixturevalue("data_dir").iterdir()):
             (pytester.path / collection.name).symlink_to(collection)
-    return Stage(pytester=pytester, counterparts=counterparts)
+    yield Stage(pytester=pytester, counterparts=counterparts)
+    sweep()
 
 
 @pytest.mark.parametrize(("path", "slow"), pages())

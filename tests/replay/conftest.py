@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +12,7 @@ import llama_index.llms.openai
 import pytest
 import redis
 from aiohttp import web
+from machine import sweep
 from openai_server import Server
 from redis_server import RedisServer
 
@@ -102,9 +101,7 @@ def server(model_server: Counting, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     yield model_server
     model_server.wait_s = 0.0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
+    sweep()
 
 
 class Played:
