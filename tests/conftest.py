@@ -15,6 +15,7 @@ import llama_index.core.query_engine
 import numpy as np
 import pytest
 import scipy.stats
+import typer.rich_utils
 import workflows
 from machine import sweep
 
@@ -34,6 +35,9 @@ __all__ = ["llama_index", "np", "pytest_rag", "scipy", "workflows"]
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# It colours its output for good where it is first imported under a name of GitHub's.
+typer.rich_utils.FORCE_TERMINAL = None
 
 # These tests run in several processes, and what is tested must not take itself for one of them.
 for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
