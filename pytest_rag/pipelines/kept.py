@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -139,15 +140,16 @@ class _Look:
                 yield from store.docs.values()
 
     def _see(self) -> None:
-        try:
-            self._seen = survey(self.component, everything=True)
-            code = code_of(self._seen.code)
-        except Exception:  # noqa: BLE001 - of foreign objects, whose attributes may raise
-            self._seen, code = None, None
-        seen = self._seen
-        untold = seen is None or seen.opaque or _UNTELLABLE.search(str(seen.config))
-        known = not untold and seen is not None and code is not None
-        self._made = digest([seen.config, code, _version()]) if known and seen else None
+        """Look; threads that do so at once find the same, each for itself."""
+        seen, code = None, None
+        with contextlib.suppress(Exception):  # of foreign objects, whose attributes may raise
+            seen = survey(self.component, everything=True)
+            code = code_of(seen.code)
+        if seen is None or code is None or seen.opaque or _UNTELLABLE.search(str(seen.config)):
+            self._made = None
+        else:
+            self._made = digest([seen.config, code, _version()])
+        self._seen = seen
 
     def _see_corpus(self) -> str | None:
         seen = self._seen

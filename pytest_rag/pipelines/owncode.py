@@ -7,11 +7,13 @@ module whose name that one uses, in all modules that are installed nowhere. Comm
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import hashlib
 import importlib.util
 import sys
 import sysconfig
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,8 @@ __all__ = ["code_of"]
 
 _INSTALLED = tuple({str(Path(sysconfig.get_paths()[n])) for n in ("stdlib", "purelib", "platlib")})
 _OWN = str(Path(__file__).parents[1])
+_PARSING = threading.Lock()
+_TRIES = 10
 _Place = tuple[str, str]
 """A module and a name in it."""
 
@@ -123,7 +127,7 @@ def _parsed(
     size: int,  # noqa: ARG001
 ) -> Mapping[str, list[ast.stmt]] | None:
     try:
-        tree = ast.parse(Path(path).read_bytes())
+        tree = _tree(Path(path).read_bytes())
     except (OSError, SyntaxError, ValueError):
         return None
     found: dict[str, list[ast.stmt]] = {}
@@ -131,6 +135,18 @@ def _parsed(
         for name in _bound(node, module):
             found.setdefault(name, []).append(node)
     return found
+
+
+def _tree(text: bytes) -> ast.Module:
+    """Parse a module, also where other threads parse at the same time.
+
+    In Python 3.11 all threads share one count of how deep a tree is, and who finds it changed by
+    another raises SystemError. Our own threads wait for each other; somebody else's do not.
+    """
+    for _ in range(_TRIES):
+        with _PARSING, contextlib.suppress(SystemError):
+            return ast.parse(text)
+    raise ValueError("The module could not be parsed.")
 
 
 def _bound(node: ast.stmt, module: str) -> set[str]:
