@@ -27,9 +27,11 @@ T = TypeVar("T", bound=_Task)
 
 
 class Crew(Generic[T]):
-    """As many daemon threads as there is something to do for, up to a limit.
+    """Daemon threads that share what there is to do, up to a limit.
 
-    Daemons, since one that hangs must not keep the process alive.
+    Daemons, since one that hangs must not keep the process alive. What is handed over at once is
+    begun by one thread, and `fill` sends the others: threads that answer within microseconds
+    would only stand in each other's way.
 
     Args:
         work: Settles a task's future; never raises.
@@ -48,10 +50,19 @@ class Crew(Generic[T]):
         self.running: set[T] = set()
 
     def add(self, tasks: Iterable[T]) -> None:
-        """Take in tasks, and start threads for them."""
+        """Take in tasks, and start a thread for them if there may be a further one."""
         with self._lock:
             self._waiting.extend(tasks)
-            fresh = min(self._limit - self._threads, len(self._waiting))
+        self._start(1)
+
+    def fill(self) -> None:
+        """Start as many threads as there may be, and is something to do for."""
+        if self._waiting and self._threads < self._limit:
+            self._start(self._limit)
+
+    def _start(self, most: int) -> None:
+        with self._lock:
+            fresh = min(most, self._limit - self._threads, len(self._waiting))
             self._threads += fresh
         for _ in range(fresh):
             threading.Thread(target=self._serve, name="pytest-rag case", daemon=True).start()
@@ -71,7 +82,7 @@ class Crew(Generic[T]):
                 return
             self.running.discard(task)
             self._threads -= 1
-        self.add(())
+        self.fill()
 
     def _serve(self) -> None:
         task: T | None = None

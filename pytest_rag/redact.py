@@ -52,18 +52,18 @@ def holds_secret(text: str) -> bool:
 
 def _suspect(value: Any, secrets: Sequence[str]) -> bool:
     """Tell whether any text in a value may hold a secret; most values hold none."""
+    texts: set[str] = set()
     waiting = [value]
     while waiting:
         item = waiting.pop()
         kind = type(item)
         if kind is str:
-            if len(item) >= _SHORTEST and _is_suspect(item, secrets):
-                return True
+            texts.add(item)
         elif kind is dict:
             waiting.extend(item.values())
         elif kind is list or kind is tuple:
             waiting.extend(item)
-    return False
+    return any(_is_suspect(text, secrets) for text in texts if len(text) >= _SHORTEST)
 
 
 def _is_suspect(text: str, secrets: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 import time
 from collections import deque
@@ -41,6 +42,8 @@ __all__ = ["Finish", "Runner"]
 Finish = Callable[[], "Result"]
 """What is left to do once a pipeline has answered: read, score and judge, off the event loop."""
 
+_MANY = 100
+_SOON_S = 0.002
 _POLL_S = 0.25
 _GRACE_S = 2.0
 _CANCELLED = "The run was cancelled from inside the event loop: a pipeline cancelled its tasks."
@@ -87,12 +90,15 @@ class Runner:
         self._crews: dict[int, Crew[_Pending]] = {}
         self._unclaimed: dict[Future[Finish], None] = {}
         self._closing = False
+        self._froze = False
 
     def start(self, pipeline: Pipeline, jobs: Iterable[Job]) -> list[Future[Finish]]:
         """Queue jobs and return, in order, a future of each for `result`."""
         now = time.perf_counter()
         pending = [_Pending(job=job, attempt=_attempt(job, now)) for job in jobs]
         self._unclaimed.update((each.future, None) for each in pending)
+        if len(pending) >= _MANY:
+            self._freeze()
         self._assign(pipeline, pending)
         return [each.future for each in pending]
 
@@ -112,6 +118,16 @@ class Runner:
             self._teams[key].waiting.extend(pending)
             self.loop.call(self._staff, self._teams[key])
 
+    def _freeze(self) -> None:
+        """Keep from the cycle collector what is there: it lives to the end, and is much to walk.
+
+        Cases and results that came since the last time are young, and little to be gone through.
+        """
+        if self._froze or not gc.get_freeze_count():  # which would be somebody else's
+            gc.collect(1)
+            gc.freeze()
+            self._froze = True
+
     def _prepare(self) -> None:
         """Load what the first cases would otherwise load in several threads at once."""
         load_list()
@@ -124,11 +140,16 @@ class Runner:
         Raises:
             CancelledError: if `cancel` came first.
         """
+        timeout = _SOON_S if self._crews else _POLL_S
         while True:
             try:
-                finish = future.result(timeout=_POLL_S)
+                finish = future.result(timeout=timeout)
             except TimeoutError:
-                self.watch()
+                for crew in self._crews.values():
+                    crew.fill()
+                if timeout == _POLL_S:
+                    self.watch()
+                timeout = _POLL_S
             else:
                 result = finish()
                 self._unclaimed.pop(future, None)
@@ -148,13 +169,25 @@ class Runner:
         for crew in self._crews.values():
             crew.cancel()
 
-    def close(self) -> None:
-        """Drop what has not started, abandon what runs and end the loop."""
+    def close(self, *, thaw: bool = True) -> None:
+        """Drop what has not started, abandon what runs and end the loop.
+
+        Args:
+            thaw: False for who calls `thaw` when everything is told.
+        """
         self._closing = True
         self.cancel()
         with suppress(Exception):  # a blocked loop is left to die with us
             self.loop.submit(self.bench.close()).result(timeout=_GRACE_S)
         self.loop.close()
+        if thaw:
+            self.thaw()
+
+    def thaw(self) -> None:
+        """Give back to the cycle collector what was kept from it."""
+        if self._froze:
+            gc.unfreeze()
+            self._froze = False
 
     # --- in a thread of a crew ---
 

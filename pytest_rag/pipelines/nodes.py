@@ -35,8 +35,8 @@ def from_node(scored: Any, document_key: str | None) -> Retrieved:
         node=str(node.node_id),
         score=_score(getattr(scored, "score", None), f"The retrieved node {node.node_id!r}"),
         text=node.get_content(),
-        sections=_words(metadata, _SECTION_KEYS),
-        pages=_words(metadata, _PAGE_KEYS),
+        sections=_words(_first(metadata, _SECTION_KEYS)),
+        pages=_words(_first(metadata, _PAGE_KEYS)),
         span=_span(getattr(node, "start_char_idx", None), getattr(node, "end_char_idx", None)),
         metadata=metadata,
     )
@@ -76,7 +76,8 @@ def from_mapping(entry: Any, place: int) -> Retrieved:
     where = f"retrieved[{place}] of the pipeline's answer"
     if type(entry) is not dict and not isinstance(entry, Mapping):  # the usual case first
         raise PipelineError(f"{where} is {entry!r:.80}, not a mapping with an 'id'.")
-    for key in entry.keys() - _MAPPING_KEYS:
+    if not entry.keys() <= _MAPPING_KEYS:
+        key = next(key for key in entry if key not in _MAPPING_KEYS)
         raise PipelineError(f"{where} has a key {key!r}.{did_you_mean(str(key), _MAPPING_KEYS)}")
     document = entry.get("id")
     if is_number(document):
@@ -89,8 +90,8 @@ def from_mapping(entry: Any, place: int) -> Retrieved:
         node=str(entry.get("node", f"{document}[{place}]")),
         score=_score(entry.get("score"), where),
         text=str(entry.get("text") or ""),
-        sections=_words(entry, ("section",)),
-        pages=_words(entry, ("page",)),
+        sections=_words(entry.get("section")),
+        pages=_words(entry.get("page")),
         span=_span(*(entry.get("span") or (None, None))),
         metadata=dict(metadata),
     )
@@ -117,8 +118,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, Real) and not isinstance(value, bool))
 
 
-def _words(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[str, ...]:
-    value = next((metadata[key] for key in keys if metadata.get(key) is not None), None)
+def _first(metadata: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
+    return next((metadata[key] for key in keys if metadata.get(key) is not None), None)
+
+
+def _words(value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if isinstance(value, list | tuple | set):

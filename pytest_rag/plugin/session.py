@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 from concurrent.futures import CancelledError
@@ -43,7 +42,6 @@ __all__ = ["RESULTS", "RagSession"]
 
 RESULTS: pytest.StashKey[list[Result]] = pytest.StashKey()
 """Results that a test item made, on their way to its report."""
-_MANY = 1000
 
 
 class RagSession:
@@ -138,6 +136,7 @@ class RagSession:
             from pytest_rag.runner import Runner
 
             self._runner = Runner(project, self.budget if self.settings.max_cost else None)
+            self.config.add_cleanup(self._runner.thaw)
         return self._runner
 
     def run_item(self, request: pytest.FixtureRequest) -> None:
@@ -264,13 +263,8 @@ class RagSession:
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """Count the cases that were selected; many of them are kept from the cycle collector.
-
-        The controller of workers has none of the items.
-        """
+        """Count the cases that were selected; the controller of workers has none of the items."""
         self._cases = sum(isinstance(item, RagItem) for item in session.items) or self._cases
-        if self._cases >= _MANY:  # they live until the end, and walking them takes its time
-            gc.freeze()
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Show the plan in place of a run where that was asked for."""
@@ -309,7 +303,7 @@ class RagSession:
             if not self.is_worker:
                 self.collected.keep_bills(self._take_bills())
                 self.collected.keep([*self._in_hand, *self._runner.unclaimed()])
-            self._runner.close()
+            self._runner.close(thaw=False)
         self.deck.let_go()
         if self.is_worker:
             # A worker has collected; who decides has not.
@@ -329,8 +323,6 @@ class RagSession:
     def pytest_unconfigure(self) -> None:
         """Let the models and the network be as they were."""
         self.deck.close()
-        if self._cases >= _MANY:
-            gc.unfreeze()
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         """Print the summary."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -29,9 +30,11 @@ from pytest_rag.trace.hub import HUB
 
 if TYPE_CHECKING:
     import inspect
+    from collections.abc import Callable
 
     from llama_index.core.instrumentation.events import BaseEvent
 
+    from pytest_rag.trace.model import Trace
     from pytest_rag.types import Stage
 
 __all__ = ["RagEventHandler", "RagSpanHandler"]
@@ -49,20 +52,32 @@ _STAGES: tuple[tuple[type, Stage], ...] = (
 _DELEGATES = "StructuredLLM."
 """How spans begin of a model that hands every call to another, which tells its tokens."""
 
-_stage_by_class: dict[type, Stage | None] = {}
+
+class _Kind(NamedTuple):
+    """What a class of components is.
+
+    Attributes:
+        stage: Which its spans belong to, if any.
+        by_itself: Whether it is a model that asks no provider.
+        may_remember: Whether its objects can hold a memory of what was embedded.
+    """
+
+    stage: Stage | None
+    by_itself: bool
+    may_remember: bool
+
+    def needs_nobody(self, instance: object) -> bool:
+        """Tell whether a model may answer without its provider."""
+        return self.by_itself or (
+            self.may_remember and getattr(instance, "embeddings_cache", None) is not None
+        )
 
 
-def _stage_of(instance: object) -> Stage | None:
-    cls = instance.__class__
-    if cls not in _stage_by_class:
-        _stage_by_class[cls] = next((s for base, s in _STAGES if issubclass(cls, base)), None)
-    return _stage_by_class[cls]
-
-
-def _needs_nobody(instance: object) -> bool:
-    """Tell whether a model may answer without its provider: out of a memory, or by itself."""
-    remembers = getattr(instance, "embeddings_cache", None) is not None
-    return remembers or getattr(type(instance), "rag_record", True) is False
+@functools.cache
+def _kind_of(cls: type[Any]) -> _Kind:
+    stage = next((stage for base, stage in _STAGES if issubclass(cls, base)), None)
+    by_itself = getattr(cls, "rag_record", True) is False
+    return _Kind(stage, by_itself=by_itself, may_remember=stage == "embed")
 
 
 class RagSpanHandler(BaseSpanHandler[BaseSpan]):
@@ -81,10 +96,11 @@ class RagSpanHandler(BaseSpanHandler[BaseSpan]):
         trace = HUB.claim(id_, parent_id)
         if trace is not None:
             with trace.guarded():
-                stage = _stage_of(instance)
-                given = bound_args.arguments.get("nodes") if stage == "rerank" else None
-                remembers = _needs_nobody(instance)
-                trace.enter(id_, parent_id, stage, given, remembers=remembers)
+                cls: type = instance.__class__
+                kind = _kind_of(cls)
+                given = bound_args.arguments.get("nodes") if kind.stage == "rerank" else None
+                remembers = kind.needs_nobody(instance)
+                trace.enter(id_, parent_id, kind.stage, given, remembers=remembers)
 
     def span_exit(
         self,
@@ -129,22 +145,54 @@ class RagEventHandler(BaseEventHandler):
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:
         """Note the start or end of a model's call."""
-        trace = HUB.of_span(event.span_id)
-        if trace is None or str(event.span_id).startswith(_DELEGATES):
+        tell = _teller_of(event.__class__)
+        trace = HUB.of_span(event.span_id) if tell is not None else None
+        if tell is None or trace is None or str(event.span_id).startswith(_DELEGATES):
             return
         with trace.guarded():
-            if isinstance(event, LLMChatStartEvent | LLMCompletionStartEvent):
-                trace.start_call(event.span_id, "llm", _model_name(event))
-                asked = getattr(event, "messages", None) or getattr(event, "prompt", None)
-                trace.note_prompt(event.span_id, asked)
-            elif isinstance(event, LLMChatEndEvent | LLMCompletionEndEvent):
-                trace.end_call(event.span_id, event.response)
-            elif isinstance(event, EmbeddingStartEvent | SparseEmbeddingStartEvent):
-                trace.start_call(event.span_id, "embed", _model_name(event))
-            elif hasattr(event, "chunks"):
-                trace.end_call(event.span_id, None, event.chunks)
-            elif isinstance(event, ExceptionEvent):
-                trace.break_call(event.span_id)
+            tell(trace, event)
+
+
+# --- what an event tells ----------------------------------------------------------------------
+
+
+def _asked(trace: Trace, event: Any) -> None:
+    trace.start_call(event.span_id, "llm", _model_name(event))
+    asked = getattr(event, "messages", None) or getattr(event, "prompt", None)
+    trace.note_prompt(event.span_id, asked)
+
+
+def _answered(trace: Trace, event: Any) -> None:
+    trace.end_call(event.span_id, event.response)
+
+
+def _embedding(trace: Trace, event: Any) -> None:
+    trace.start_call(event.span_id, "embed", _model_name(event))
+
+
+def _embedded(trace: Trace, event: Any) -> None:
+    trace.end_call(event.span_id, None, event.chunks)
+
+
+def _broke(trace: Trace, event: Any) -> None:
+    trace.break_call(event.span_id)
+
+
+@functools.cache
+def _teller_of(cls: type[BaseEvent]) -> Callable[[Trace, Any], None] | None:
+    """Return what a trace is told of events of a class; None where they tell it nothing."""
+    tellers = {
+        LLMChatStartEvent: _asked,
+        LLMCompletionStartEvent: _asked,
+        LLMChatEndEvent: _answered,
+        LLMCompletionEndEvent: _answered,
+        EmbeddingStartEvent: _embedding,
+        SparseEmbeddingStartEvent: _embedding,
+        ExceptionEvent: _broke,
+    }
+    if "chunks" in cls.model_fields:
+        return _embedded
+    return next((tell for kind, tell in tellers.items() if issubclass(cls, kind)), None)
 
 
 def _model_name(event: Any) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["Usage", "of_response"]
 
@@ -147,7 +151,24 @@ def _tier(*sources: Any) -> str | None:
 
 
 def _get(source: Any, name: str) -> Any:
-    return source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    if isinstance(source, Mapping):
+        return source.get(name)
+    lacks = _lacks_of(source.__class__)
+    return None if lacks is not None and lacks(source, name) else getattr(source, name, None)
+
+
+@functools.cache
+def _lacks_of(cls: type) -> Callable[[Any, str], bool] | None:
+    """Return what tells that a pydantic model lacks a name, which it takes long to say itself."""
+    if not hasattr(cls, "__pydantic_fields__"):
+        return None
+    known = frozenset(dir(cls))
+
+    def lacks(model: Any, name: str) -> bool:
+        more = model.__pydantic_extra__
+        return not (name in model.__dict__ or name in known or (more and name in more))
+
+    return lacks
 
 
 def _first(source: Any, names: tuple[str, ...]) -> Any:
