@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,7 @@ from pytest_rag.trace.waits import Waits
 from pytest_rag.types import Call, Stage, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from pytest_rag.trace.parts import Part
 
@@ -60,14 +59,9 @@ class Trace:
 
     # --- what the handlers tell -----------------------------------------------------------
 
-    @contextmanager
-    def guarded(self) -> Iterator[None]:
+    def guarded(self) -> _Guarded:
         """Keep what a handler raises, which LlamaIndex would swallow."""
-        try:
-            yield
-        except Exception as error:
-            self.spoil(error)
-            raise
+        return _Guarded(self)
 
     def spoil(self, error: Exception) -> None:
         """Make `verify` refuse this trace; the first reason stays."""
@@ -312,6 +306,22 @@ class Trace:
         calls = [call for call in self._calls if not call.restored]
         timeline = Timeline((self._start, end), dict(self._spans), calls)
         return timeline.timing(list(self._restored), held, wait_ms)
+
+
+class _Guarded:
+    """A context that is entered some thirty times a question."""
+
+    __slots__ = ("_trace",)
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> None:
+        if isinstance(error, Exception):
+            self._trace.spoil(error)
 
 
 def _broken_embedding(opened: OpenCall, span: Span) -> EndedCall:

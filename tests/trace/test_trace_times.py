@@ -241,7 +241,7 @@ def test_a_handler_that_breaks_is_an_error(monkeypatch):
     def broken(instance: object) -> None:
         raise RuntimeError("handler broke")
 
-    monkeypatch.setattr(handlers, "_stage_of", broken)
+    monkeypatch.setattr(handlers, "_kind_of", broken)
     with pytest.raises(TraceError, match="The trace broke: handler broke"):
         observe(FixedRetriever(), "q")
 
