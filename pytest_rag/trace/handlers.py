@@ -21,12 +21,11 @@ from llama_index.core.instrumentation.events.llm import (
     LLMCompletionEndEvent,
     LLMCompletionStartEvent,
 )
-from llama_index.core.instrumentation.span import BaseSpan
-from llama_index.core.instrumentation.span_handlers import BaseSpanHandler
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.response_synthesizers.base import BaseSynthesizer
 
 from pytest_rag.trace.hub import HUB
+from pytest_rag.trace.quiet import QuietSpanHandler
 
 if TYPE_CHECKING:
     import inspect
@@ -80,7 +79,7 @@ def _kind_of(cls: type[Any]) -> _Kind:
     return _Kind(stage, by_itself=by_itself, may_remember=stage == "embed")
 
 
-class RagSpanHandler(BaseSpanHandler[BaseSpan]):
+class RagSpanHandler(QuietSpanHandler):
     """Tells the trace of each span when it opens and ends."""
 
     def span_enter(
@@ -129,15 +128,6 @@ class RagSpanHandler(BaseSpanHandler[BaseSpan]):
         if trace is not None:
             with trace.guarded():
                 trace.drop(id_)
-
-    def new_span(self, *args: Any, **kwargs: Any) -> None:
-        """Open no span object: the trace keeps its own."""
-
-    def prepare_to_exit_span(self, *args: Any, **kwargs: Any) -> None:
-        """Keep nothing."""
-
-    def prepare_to_drop_span(self, *args: Any, **kwargs: Any) -> None:
-        """Keep nothing."""
 
 
 class RagEventHandler(BaseEventHandler):
