@@ -11,7 +11,7 @@ from pytest_rag.extras import require
 from pytest_rag.report.layout import duration, money, printable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_rag.report.dashboard.history import History, Snapshot
     from pytest_rag.report.dashboard.spend import Spend
@@ -73,6 +73,21 @@ def _axis(field: str, title: str | None = None, **more: Any) -> dict[str, Any]:
     return {"field": field, "type": "quantitative", "title": title, **more}
 
 
+def _scores(values: Iterable[float | None]) -> dict[str, Any]:
+    """Return the scale and axis of scores; none of its marks reads like another."""
+    ends = [value for value in values if value is not None]
+    low, high = min(ends, default=0.0), max(ends, default=1.0)
+    pad = max((high - low) * 0.1, 0.05)
+    bounds = [
+        max(low - pad, 0.0) if low >= 0 else low - pad,
+        min(high + pad, 1.004) if high <= 1 else high + pad,
+    ]
+    return {
+        "scale": {"domain": bounds, "nice": False},
+        "axis": {"tickCount": 4, "format": ".2f"},
+    }
+
+
 def metric(history: History, name: str) -> str:
     """Draw a metric over the runs, with its 95 % interval."""
     rows: list[dict[str, Any]] = [
@@ -81,17 +96,7 @@ def metric(history: History, name: str) -> str:
         for row in each.summary.metrics
         if row.name == name and row.mean is not None
     ]
-    ends = [v for row in rows for v in (row["mean"], row["low"], row["high"]) if v is not None]
-    low, high = min(ends, default=0.0), max(ends, default=1.0)
-    pad = max((high - low) * 0.1, 0.02)
-    bounds = [
-        max(low - pad, 0.0) if low >= 0 else low - pad,
-        min(high + pad, 1.004) if high <= 1 else high + pad,
-    ]
-    y: dict[str, Any] = {
-        "scale": {"domain": bounds, "nice": False},
-        "axis": {"tickCount": 4, "format": ".2f"},
-    }
+    y = _scores([v for row in rows for v in (row["mean"], row["low"], row["high"])])
     layers = [
         {
             "mark": {"type": "rule", "color": "var(--c1)", "opacity": 0.45, "strokeWidth": 5},
@@ -220,7 +225,7 @@ def frontier(points: Sequence[Mapping[str, Any]], metric_name: str, *, by_cost: 
     """
     x = _axis("x", "US dollars a case" if by_cost else "latency p50, milliseconds")
     x |= {"scale": {"zero": False, "padding": 20}, "axis": {"tickCount": 5, "format": "~g"}}
-    y = _axis("quality", metric_name, scale={"zero": False, "padding": 18}, axis={"tickCount": 5})
+    y = _axis("quality", metric_name, **_scores(point["quality"] for point in points))
     shade = {"condition": {"test": "datum.best", "value": "var(--c1)"}, "value": "var(--muted)"}
     size = _axis("size", legend=None, scale={"range": [70, 400], "zero": True})
     layers = [
