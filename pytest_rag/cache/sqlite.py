@@ -50,9 +50,10 @@ ON CONFLICT (namespace, digest) DO UPDATE
 SET expires = excluded.expires, size = excluded.size, value = excluded.value
 """
 _LEASE = """
-INSERT INTO leases (namespace, digest, token, expires) VALUES (?1, ?2, ?3, ?4)
-ON CONFLICT (namespace, digest) DO UPDATE SET token = ?3, expires = ?4
-WHERE token = ?3 OR expires <= ?5
+INSERT INTO leases (namespace, digest, token, expires) VALUES (?, ?, ?, ?)
+ON CONFLICT (namespace, digest) DO UPDATE
+SET token = excluded.token, expires = excluded.expires
+WHERE token = excluded.token OR expires <= ?
 """
 # A lease that is held is seen without asking for the right to write.
 _HELD = "SELECT 1 FROM leases WHERE namespace = ? AND digest = ? AND token <> ? AND expires > ?"
