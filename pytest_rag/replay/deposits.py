@@ -120,5 +120,5 @@ def deposit_of(
 def _asks_chat(original: Any) -> bool:
     """Tell whether a method is known to ask its model's chat, by LlamaIndex's code for OpenAI."""
     if original.__module__ == _RESPONSES:
-        return "stream" in original.__name__
-    return original.__module__ == f"{_OPENAI}.base"
+        return "stream" in str(original.__name__)
+    return bool(original.__module__ == f"{_OPENAI}.base")

@@ -26,7 +26,7 @@ APP = """
     from llama_index.embeddings.openai import OpenAIEmbedding
 
     def embed_model():
-        given = {"embed_batch_size": 2, "max_retries": 0, "reuse_client": False}
+        given = {"embed_batch_size": 2, "max_retries": 0}
         model, server = "text-embedding-3-small", os.environ["SERVER"]
         return OpenAIEmbedding(model=model, api_base=server, **given)
 
@@ -117,6 +117,29 @@ def test_it_is_replayed_without_a_key(run_rag, pytester, server, monkeypatch, ho
     assert {call["origin"] for call in is_now.calls} == {"cassette"}
     assert [c["cost_usd"] for c in was.calls] == [c["cost_usd"] for c in is_now.calls]
     assert nanos(pytester.path) == paid == recorded(first)
+
+
+def test_clients_that_building_used_serve_the_cases(run_rag, pytester, server):
+    """Where LlamaIndex builds asynchronously: of a factory, and of the fixture."""
+    run_rag(files(use_async=True), "--rag-baseline=none").assert_outcomes(passed=2)
+    fixture = """
+        import pytest
+        from app import build
+
+        @pytest.fixture(scope="session")
+        def rag_pipeline():
+            return build(use_async=True)
+    """
+    test = "def test_it(rag):\n    assert rag.ask('How much leave?').retrieved\n"
+    more = {"conftest.py": fixture, "test_a.py": test, "a.rag.yaml": CASES}
+    run_rag(more, "--rag-baseline=none").assert_outcomes(passed=3)
+
+
+def test_a_client_of_another_loop_is_told(run_rag, pytester, server):
+    """An asynchronous factory that blocks the loop has LlamaIndex make another: what to do."""
+    done = run_rag(files("abuild", use_async=True), "--rag-baseline=none")
+    assert done.parseoutcomes()["errors"] > 0
+    done.stdout.fnmatch_lines(["*was first used on an event loop that is not the cases'*"])
 
 
 def test_a_ceiling_stops_it(run_rag, pytester, server):
