@@ -12,6 +12,8 @@ from openai_server import Server
 
 from pytest_rag import records
 from pytest_rag.costs.ledger import Ledger
+from pytest_rag.report.dashboard.history import RunView
+from pytest_rag.report.dashboard.spend import spend
 
 __all__ = ["llama_index"]
 
@@ -89,12 +91,23 @@ def recorded(run: records.Run) -> int:
 @pytest.mark.parametrize("factory", ["build", "abuild", "broken"])
 def test_what_is_paid_for_an_index_is_in_record_and_ledger(run_rag, pytester, server, factory):
     """To the nano-dollar, also where the factory breaks afterwards; a rebuild changes nothing."""
-    done = run_rag(files(factory), "--rag-out=run.jsonl", "--rag-baseline=none")
+    reports = [f"--rag-report={kind}:report.{kind}" for kind in ("md", "json")]
+    done = run_rag(files(factory), "--rag-out=run.jsonl", "--rag-baseline=none", *reports)
     run = records.read(pytester.path / "run.jsonl")
     assert tokens(run) == [TOKENS]
     assert all(call["estimated"] for each in run.buildings for call in each.calls)
     assert nanos(pytester.path) == recorded(run) > TOKENS * 20 - 1  # $0.02 a million
     done.stdout.fnmatch_lines(["building the pipelines: 3 calls: $0.00000030"])
+    shown, document = (
+        (pytester.path / f"report.{kind}").read_text(encoding="utf-8") for kind in ("md", "json")
+    )
+    assert "\nBuilding the pipelines: 3 calls: $0.00000030\n" in shown
+    (built,) = json.loads(document)["buildings"]
+    assert (built["evalset"], built["calls"]) == ("a", 3)
+    assert built["cost_usd"] == pytest.approx(TOKENS * 20e-9)
+    spent = spend([RunView.of(run)])
+    assert spent.total == pytest.approx(recorded(run) / 1e9)
+    assert (spent.unknown, spent.unknown_built) == (0 if factory != "broken" else 2, 0)
     ledger = Ledger(pytester.path / ".pytest_rag" / "ledger.sqlite")
     before = nanos(pytester.path)
     ledger.rebuild(run)
