@@ -5,10 +5,13 @@ from __future__ import annotations
 import gc
 import warnings
 
+import late_imports
 import pytest
 from counting_server import Counting
 
 from pytest_rag.costs.ledger import Ledger
+
+__all__ = ["late_imports"]
 
 
 @pytest.fixture
