@@ -83,9 +83,16 @@ class _Wish:
     def _broke(self, error: BaseException) -> None:
         refused = isinstance(error, RagError)  # by us, before anybody was asked
         paid = not refused and (not isinstance(error, Exception) or fault_of(error).paid)
+        raw = self._raw() if paid else None
         if paid and not self._started and isinstance(error, Exception):
-            self._tell(None, self._live())
+            self._tell(None, self._live(), raw)
+        if raw is not None:  # it was answered, and the answer was no such object
+            self.deposit.settle(_counted(raw))
         self.deposit.end(paid=paid)
+
+    def _raw(self) -> dict[str, Any] | None:
+        """Return what the provider told beside its answer; None where that is not known."""
+        return answers.beside(self._told[0]) if len(self._told) == 1 else None
 
     def open(self) -> None:
         """Note the span that stands for it."""
@@ -98,7 +105,7 @@ class _Wish:
             told: What came, by the key it is kept under.
             last: The object.
         """
-        raw = answers.beside(self._told[0]) if len(self._told) == 1 else None
+        raw = self._raw()
         self.deposit.settle(None if raw is None else _counted(raw))
         if self.call is not None and not self._kept:
             self.call.keep_objects(told if raw is None else {**told, "raw": raw})

@@ -191,3 +191,15 @@ def test_what_its_provider_counted_is_recorded(run_rag, pytester, server):
     assert server.requests == 2
     again = [call for result in results(pytester) for call in result["calls"]]
     assert [(c["input_tokens"], c["output_tokens"]) for c in again] == tokens
+
+
+@pytest.mark.parametrize("kind", ["past", "responses"])
+def test_an_answer_that_is_no_such_object_was_paid_for(run_rag, pytester, server, kind):
+    """As much as its provider counted, and it is in the record."""
+    server.content = '{"weeks": 5}'
+    run(run_rag, 1, 1.0, kind=kind)
+    (result,) = results(pytester)
+    assert result["outcome"] == "error"
+    (call,) = result["calls"]
+    assert (call["input_tokens"], call["output_tokens"]) == server.tokens[0]
+    assert recorded(pytester) == pytest.approx(server.usd)
