@@ -19,6 +19,7 @@ from pytest_rag.judge import Job
 from pytest_rag.judging import unready
 from pytest_rag.pipelines.adapters import Pipeline, adapt
 from pytest_rag.pipelines.factory import build, key_missing
+from pytest_rag.pipelines.lending import lent
 from pytest_rag.replay.ceiling import paid_by
 from pytest_rag.trace import overheard, untraced
 
@@ -83,14 +84,15 @@ def paying(budget: Budget, config: Config, pacer: Callable[[], Pacer]) -> Iterat
 
 
 @contextmanager
-def building(tape: Tape, deck: Deck, config: Config) -> Iterator[None]:
+def building(tape: Tape, deck: Deck, config: Config, loop: LoopThread) -> Iterator[None]:
     """Let a pipeline be built inside; what it asks of models goes its evalset's way.
 
-    What these calls cost is noted on the deck; those that are free are not.
+    What these calls cost is noted on the deck; those that are free are not. What LlamaIndex makes
+    asynchronous of them runs on the session's loop.
     """
     with overheard() as seen:
         try:
-            with tape.building(seen):
+            with tape.building(seen), lent(loop):
                 yield
         finally:
             seen.give_up()
@@ -168,7 +170,7 @@ def build_pipeline(
         Exception: whatever the factory raises.
     """
     tape = None if deck is None else deck.tape(evalset.name, evalset.path, evalset.mode)
-    with untraced() if deck is None or tape is None else building(tape, deck, config):
+    with untraced() if deck is None or tape is None else building(tape, deck, config, loop):
         target = build(spec, base=evalset.path.parent, root=config.root)
         if inspect.isawaitable(target):
             target = loop.submit(_await(target)).result()

@@ -134,8 +134,12 @@ class Cache(Protocol):
         """Return a value that has not expired, or None."""
         ...
 
-    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> None:
-        """Keep a value in place of any other, for ``ttl`` seconds; for good where None."""
+    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> bool:
+        """Keep a value in place of any other, for ``ttl`` seconds; for good where None.
+
+        Returns:
+            Whether it is kept.
+        """
         ...
 
     def delete(self, key: Key) -> bool:

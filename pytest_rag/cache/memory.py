@@ -80,17 +80,18 @@ class MemoryCache:
             self._entries.move_to_end(key)
             return found[1]
 
-    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> None:
+    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> bool:
         """Keep a value, and let go of the least recently used ones where there is no room."""
         expires = math.inf if ttl is None else self._clock() + ttl
         with self._lock:
             self._forget(key)
             if len(value) > self._max_bytes:
-                return
+                return False
             self._entries[key] = (expires, value)
             self._bytes += len(value)
             while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
                 self._forget(next(iter(self._entries)))
+        return True
 
     def delete(self, key: Key) -> bool:
         """Forget a value and tell whether there was one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import uuid
 from collections import Counter
@@ -92,7 +91,6 @@ class RedisCache:
                 # An idle connection that the server has closed is opened again, once; a server
                 # that is silent is not waited for twice.
                 retry=retry.Retry(backoff.NoBackoff(), 1, (redis.ConnectionError,)),
-                client_name=f"pytest-rag-{os.getpid()}",
             )
             pool = client.connection_pool
             pool.connection_class(**pool.connection_kwargs)  # refuses what it does not know
@@ -115,10 +113,12 @@ class RedisCache:
                 raise
             return b""  # somebody's list or set, and no value of ours
 
-    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> None:
-        """Keep a value in place of any other."""
+    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> bool:
+        """Keep a value in place of any other; tell whether it is kept."""
         until = None if ttl is None else max(1, round(ttl * 1000))
-        self._outage.guard(lambda: self._redis.set(f"{_ENTRY}{key}", value, px=until), None)
+        return bool(
+            self._outage.guard(lambda: self._redis.set(f"{_ENTRY}{key}", value, px=until), None)
+        )
 
     def delete(self, key: Key) -> bool:
         """Forget a value and tell whether there was one."""
@@ -242,7 +242,8 @@ def _without_password(url: str) -> str:
     """Return scheme, host, port and database of a URL.
 
     Raises:
-        ConfigError: if they cannot be told from its password; the message holds nothing of it.
+        ConfigError: if they cannot be told from its password, and the message holds nothing of
+            it; or if the database is no number.
     """
     try:
         parts = urlsplit(url)
@@ -251,7 +252,13 @@ def _without_password(url: str) -> str:
         raise ConfigError(_ADVICE) from None
     if "@" in parts.path:
         raise ConfigError(_ADVICE)
-    return f"{parts.scheme}://{parts.hostname or 'localhost'}{port}{parts.path}"
+    database = parts.path.strip("/")
+    server = f"{parts.scheme}://{parts.hostname or 'localhost'}{port}"
+    if database and not (database.isascii() and database.isdigit()):
+        raise ConfigError(
+            f"{database!r} is no database of Redis: they are numbers. Write {server}/0."
+        )
+    return f"{server}{parts.path}"
 
 
 def _unreadable(name: str, error: Exception) -> str:

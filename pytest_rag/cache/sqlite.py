@@ -125,17 +125,18 @@ class SQLiteCache:
         wanted = (key.namespace, key.digest, time.time())
         return self._outage.guard(lambda: self._run(partial(_value, wanted)), None)
 
-    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> None:
+    def put(self, key: Key, value: bytes, *, ttl: float | None = None) -> bool:
         """Keep a value in place of any other; one larger than all may be is not kept."""
         if len(value) > self._max_bytes:
             self.delete(key)
-            return
+            return False
         expires = math.inf if ttl is None else time.time() + ttl
         row = (key.namespace, key.digest, expires, len(value), value)
-        self._outage.guard(lambda: self._run(partial(_changes, _PUT, row)), 0)
+        kept = self._outage.guard(lambda: self._run(partial(_changes, _PUT, row)), 0)
         if self._puts % _PUTS_BETWEEN_CHECKS == 0:  # the first as well: most processes put few
             self._outage.guard(lambda: self._run(self._make_room), 0)
         self._puts += 1
+        return kept > 0
 
     def delete(self, key: Key) -> bool:
         """Forget a value and tell whether there was one."""

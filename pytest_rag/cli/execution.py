@@ -110,7 +110,7 @@ class Execution:
     def told_costs(self) -> list[tuple[str, str]]:
         """Return what is to be said of costs, with a style, once everything has run."""
         over = self.stopped
-        built = told_buildings(self.ledger.costs)
+        built = told_buildings(self.ledger.costs.buildings)
         told = told_ceiling(self._limit, self.ledger.costs, over)
         lines = [] if built is None else [(built, "dim")]
         lines += [] if told is None else [(told, "bad" if over else "dim")]
@@ -128,6 +128,7 @@ class Execution:
             summary=summary,
             header={**head, "evalsets": self._facts},
             results=tuple(self.results),
+            buildings=tuple(self.ledger.costs.buildings),
             record=record,
             alerts=self._config.alerts,
         )

@@ -144,6 +144,7 @@ class Saved:
             summary=summary,
             header=self.run.header,
             results=self.run.results,
+            buildings=self.run.buildings,
             record=str(record),
             alerts=self.config.alerts,
         )

@@ -129,9 +129,9 @@ def stopped(results: Iterable[Result]) -> int:
     return sum(r.error is not None and r.error["type"] == "BudgetError" for r in results)
 
 
-def told_buildings(costs: RunCosts) -> str | None:
+def told_buildings(buildings: Iterable[Building]) -> str | None:
     """Return a line on what it cost to build pipelines; None where that was free."""
-    calls = [call for each in costs.buildings for call in each.calls]
+    calls = [call for each in buildings for call in each.calls]
     if not calls:
         return None
     spent = [known(call.get("cost_usd")) for call in calls]

@@ -103,12 +103,13 @@ class Cashier:
             return None
         if self._is_kept(asked, response, value):
             ttl = None if self._terms.ttl is None else self._terms.ttl + self._terms.stale
-            self._cache.put(asked.key, value, ttl=ttl)
-            if self._similar is not None and asked.vector is not None:
-                self._similar.add(asked.key, asked.vector, ttl)
-            self._tally.add(stored=1)
-        else:
-            self._tally.add(not_stored=1)
+            # A cache of somebody's own may tell nothing.
+            if self._cache.put(asked.key, value, ttl=ttl) is not False:
+                if self._similar is not None and asked.vector is not None:
+                    self._similar.add(asked.key, asked.vector, ttl)
+                self._tally.add(stored=1)
+                return body
+        self._tally.add(not_stored=1)
         return body
 
     def _is_kept(self, asked: Any, response: Any, value: bytes) -> bool:

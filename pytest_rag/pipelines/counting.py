@@ -33,7 +33,8 @@ class CacheUse:
         misses: Answered by the engine.
         refreshes: Answers made anew in the background.
         stored: Answers put into the cache.
-        not_stored: Answers that were not: empty, refusals, or nothing JSON can hold.
+        not_stored: Answers that were not: empty, refusals, nothing JSON can hold, or too much for
+            the cache, or while it was away.
         errors: Questions at which the engine raised.
         corrupt: Values that were torn or foreign; each of them is a miss as well.
         bytes: Read from the cache.

@@ -330,7 +330,8 @@ class Rag:
             own = None if evalset is None else (evalset.name, evalset.path, evalset.mode)
             deck = self._session.deck
             tape = deck.tape(*(own or (path.stem, path)))
-            with building(tape, deck, self._config):
+            loop = self._session.runner(self._config).loop
+            with building(tape, deck, self._config, loop):
                 target = self._request.getfixturevalue("rag_pipeline")
             deck.built(tape, target)
             return replace(adapt(target, self._config.document_key), tape=tape)

@@ -62,7 +62,7 @@ class EvalRun:
             return
         try:
             tape = self.deck.tape(self.evalset.name, self.evalset.path, self.evalset.mode)
-            with building(tape, self.deck, self.runner.config):
+            with building(tape, self.deck, self.runner.config, self.runner.loop):
                 target = request.getfixturevalue("rag_pipeline")
             if target is not self._target or self.pipeline is None:
                 self.deck.built(tape, target)

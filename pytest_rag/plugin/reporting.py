@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_rag.buildings import Building
     from pytest_rag.plugin.settings import Settings
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
@@ -35,6 +36,7 @@ def told_reports(
     results: Iterable[Result],
     *,
     head: Mapping[str, Any] | None,
+    buildings: Iterable[Building],
     evalsets: Iterable[EvalSet],
 ) -> Iterator[tuple[str, bool]]:
     """Write the reports; yield what to say of each, and whether it is well.
@@ -45,6 +47,7 @@ def told_reports(
         summary: With what was decided.
         results: Of the run.
         head: The record's header; None where none was written, and one is made.
+        buildings: Of pipelines, those that asked models for something.
         evalsets: Those that are known, for the lines of their cases.
     """
     if not settings.reports and "GITHUB_STEP_SUMMARY" not in os.environ:
@@ -53,6 +56,7 @@ def told_reports(
         summary=summary,
         header=head or records.header({}, config.rootpath),
         results=tuple(results),
+        buildings=tuple(buildings),
         record=None if head is None else str(config.getoption("--rag-out")),
         alerts=load(config.rootpath).alerts,
     )

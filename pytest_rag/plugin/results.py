@@ -130,7 +130,7 @@ class Collected:
         usable = self._judge(cut_short=cut_short)
         self._close(complete=not cut_short and self._complete(), cut_short=cut_short)
         over = stopped(self.results.values())
-        built = told_buildings(self.ledger.costs)
+        built = told_buildings(self.ledger.costs.buildings)
         told = told_ceiling(self.settings.max_cost, self.ledger.costs, over)
         self._said.extend([(built, "dim")] if built else ())
         self._said.extend([(told, "bad" if over else "dim")] if told else ())
@@ -213,6 +213,7 @@ class Collected:
             self._summary,
             self.results.values(),
             head=None if self._writer is None else self._writer.head,
+            buildings=self.ledger.costs.buildings,
             evalsets=self._evalsets.values(),
         )
         found = list(told)

@@ -18,7 +18,7 @@ from pytest_rag.trace import usage
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Answer", "Pieces", "of_response", "pieces", "response"]
+__all__ = ["Answer", "Pieces", "beside", "of_response", "pieces", "response"]
 
 # The answer itself, which is in the message or text already.
 _BULKY = frozenset({"choices", "candidates", "content", "output", "message", "text", "response"})
@@ -106,8 +106,13 @@ def _dumped(given: ChatResponse | CompletionResponse, *, raw: bool = True) -> di
         told["logprobs"] = plain(given.logprobs)
     said = plain(given.raw) if raw else None
     if isinstance(said, dict):
-        told["raw"] = {key: value for key, value in said.items() if key not in _BULKY}
+        told["raw"] = beside(said)
     return told
+
+
+def beside(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a provider told beside the answer itself."""
+    return {key: value for key, value in said.items() if key not in _BULKY}
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

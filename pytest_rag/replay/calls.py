@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from llama_index.core.base.llms.types import ChatResponse, CompletionResponse
-from llama_index.core.llms.structured_llm import StructuredLLM
 from llama_index_instrumentation.span import active_span_id
 
 from pytest_rag.errors import CassetteError
@@ -108,7 +107,7 @@ def open_spoken(kind: Kind, llm: Any, asked: Any, options: Mapping[str, Any]) ->
         CassetteError: if it must be answered from a cassette that has no answer.
     """
     take = scope.recorded()
-    if take is None or scope.is_inside_call() or _passes(llm):
+    if take is None or scope.is_inside_call() or requests.passes(llm):
         return None
     asked = asked if isinstance(asked, str) else list(asked)
     return _opened(take, requests.of_llm(kind, llm, asked, options, judge=take.judge))
@@ -123,7 +122,7 @@ def open_structured(
 ) -> Spoken | None:
     """Return the call for an object of a class, or None where it is none of ours."""
     take = scope.recorded()
-    if take is None or scope.is_inside_call() or _passes(llm):
+    if take is None or scope.is_inside_call() or requests.passes(llm):
         return None
     output, prompt = asked
     messages = prompt.format_messages(llm=llm, **given)
@@ -131,11 +130,6 @@ def open_structured(
     call = _opened(take, requests.of_llm(kind, llm, messages, more, judge=take.judge))
     call.asked = messages
     return call
-
-
-def _passes(model: Any) -> bool:
-    """Tell whether a model computes here, as its class says, or hands every call to another."""
-    return isinstance(model, StructuredLLM) or getattr(type(model), "rag_record", True) is False
 
 
 def _opened(take: Take, request: Request) -> Spoken:
@@ -296,7 +290,7 @@ def open_batch(kind: Kind, model: Any, texts: Sequence[str]) -> Batch | None:
         CassetteError: if it must be answered from a cassette that has no answer.
     """
     take = scope.recorded()
-    if take is None or scope.is_inside_call() or _passes(model) or not texts:
+    if take is None or scope.is_inside_call() or requests.passes(model) or not texts:
         return None
     asked = [requests.of_embedding(kind, model, text) for text in texts]
     try:

@@ -28,7 +28,9 @@ __all__ = [
     "apay",
     "bound_of",
     "current",
+    "deposited",
     "fare_of",
+    "give_back",
     "is_on_a_loop",
     "paid_by",
     "pay",
@@ -130,6 +132,7 @@ class Purse(Protocol):
 
 
 _current: ContextVar[Purse | None] = ContextVar("pytest_rag_purse", default=None)
+_deposit: ContextVar[Fare | None] = ContextVar("pytest_rag_deposit", default=None)
 _active: list[Purse] = []
 
 
@@ -158,6 +161,23 @@ def paid_by(purse: Purse | None) -> Iterator[None]:
     finally:
         _current.reset(token)
         _active.remove(purse)
+
+
+@contextmanager
+def deposited(fare: Fare) -> Iterator[None]:
+    """Let what was set aside be given back when a chat that is made inside is to be paid for."""
+    token = _deposit.set(fare)
+    try:
+        yield
+    finally:
+        _deposit.reset(token)
+
+
+def give_back() -> None:
+    """Give back what was set aside for an object, since what asks for it pays for itself."""
+    deposit = _deposit.get()
+    if deposit is not None:
+        deposit.end(paid=False)
 
 
 def pay(fare: Fare, latest: float) -> None:
@@ -211,6 +231,8 @@ def fare_of(
     """
     attempts = 1 + (own_retries(model) or 0) if alone else 1
     bound = replace(bound_of(model, model_name(model), *given), attempts=attempts)
+    if not bound.embeds:
+        give_back()
     option = _limit_option(model) if bound.output_tokens is None else None
     if option is None:
         return purse.fare(bound), {}

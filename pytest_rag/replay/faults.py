@@ -30,6 +30,10 @@ _BROKEN = frozenset(
     }
 )
 _OWN_FAULT = frozenset({"UnsupportedProtocol", "LocalProtocolError", "NetworkRefusedError"})
+_ELSEWHERE = (
+    "Its client was first used on an event loop that is not the cases', as by blocking code with "
+    "use_async=True in a factory that is asynchronous. Make the factory a plain function"
+)
 _FIRST_S, _LONGEST_S = 0.5, 8.0
 
 
@@ -78,6 +82,8 @@ def fault_of(error: BaseException, now: float | None = None) -> Fault:
     if names & _TIMEOUTS:
         text = "The provider did not answer within the client's time-out"
         return Fault(again=True, paid=True, text=text)
+    if any(isinstance(each, RuntimeError) and "loop" in str(each) for each in _chain(error)):
+        return Fault(again=True, paid=True, text=_ELSEWHERE)
     if names & _BROKEN:
         text = "The connection broke before the answer was complete"
         return Fault(again=True, paid=True, text=text)

@@ -14,7 +14,7 @@ from llama_index.core.base.embeddings.base_sparse import BaseSparseEmbedding
 from llama_index.core.base.llms.base import BaseLLM
 from llama_index.core.rate_limiter import BaseRateLimiter
 
-from pytest_rag.replay import endings
+from pytest_rag.replay import endings, heard
 from pytest_rag.replay.entries import EMBEDDING, LIMITER, LLM
 from pytest_rag.replay.objects import STRUCTURED
 from pytest_rag.replay.stages import STAGES
@@ -60,6 +60,7 @@ class _Hooks:
             self._users -= 1
             if self._users == 0:
                 endings.unwatch()
+                heard.unwatch()
                 while self._replaced:
                     cls, name, original = self._replaced.pop()
                     if original is None:

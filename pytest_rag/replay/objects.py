@@ -18,10 +18,12 @@ from llama_index_instrumentation.span import active_span_id
 from pydantic import ValidationError
 
 from pytest_rag.errors import RagError
-from pytest_rag.replay import scope
+from pytest_rag.replay import answers, heard, scope
 from pytest_rag.replay.calls import Spoken, open_structured
+from pytest_rag.replay.deposits import Deposit, deposit_of
 from pytest_rag.replay.faults import fault_of
 from pytest_rag.replay.requests import model_name
+from pytest_rag.trace import usage
 from pytest_rag.trace.hub import HUB
 from pytest_rag.trace.marks import STARTED, Mark
 
@@ -45,12 +47,15 @@ class _Wish:
         output: The class of what is asked for.
         ask: Asks the model.
         call: What stands between it and its model, or None.
+        deposit: Pays for it where a class asks past its own chat.
     """
 
     model: Any
     output: Any
     ask: Callable[[], Any]
     call: Spoken | None
+    deposit: Deposit = field(default_factory=Deposit)
+    _told: list[Any] = field(default_factory=list)
     _kept: list[str] = field(default_factory=list)
     _started: list[str] = field(default_factory=list)
     _span_id: str | None = None
@@ -66,16 +71,28 @@ class _Wish:
         """Hear of the calls that are made inside, and note one that broke and may have cost."""
         token = STARTED.set(self._started)
         try:
-            with scope.listening() as heard:
+            with scope.listening() as keys, heard.hearing(self._told), self.deposit.open():
                 yield
-        except Exception as error:
-            refused = isinstance(error, RagError)  # by us, before anybody was asked
-            if not (self._started or refused) and fault_of(error).paid:
-                self._tell(None, self._live())
+        except BaseException as error:
+            self._broke(error)
             raise
         finally:
             STARTED.reset(token)
-            self._kept += heard
+            self._kept += keys
+
+    def _broke(self, error: BaseException) -> None:
+        refused = isinstance(error, RagError)  # by us, before anybody was asked
+        paid = not refused and (not isinstance(error, Exception) or fault_of(error).paid)
+        raw = self._raw() if paid else None
+        if paid and not self._started and isinstance(error, Exception):
+            self._tell(None, self._live(), raw)
+        if raw is not None:  # it was answered, and the answer was no such object
+            self.deposit.settle(_counted(raw))
+        self.deposit.end(paid=paid)
+
+    def _raw(self) -> dict[str, Any] | None:
+        """Return what the provider told beside its answer; None where that is not known."""
+        return answers.beside(self._told[0]) if len(self._told) == 1 else None
 
     def open(self) -> None:
         """Note the span that stands for it."""
@@ -88,26 +105,30 @@ class _Wish:
             told: What came, by the key it is kept under.
             last: The object.
         """
+        raw = self._raw()
+        self.deposit.settle(None if raw is None else _counted(raw))
         if self.call is not None and not self._kept:
-            self.call.keep_objects(told)
+            self.call.keep_objects(told if raw is None else {**told, "raw": raw})
         if not self._started:
-            self._tell(last, self._live())
+            self._tell(last, self._live(), raw)
 
     def again(self, last: Any) -> None:
         """Note a call that was answered before."""
         if self.call is not None and self.call.answer is not None:
             origin, ms = self.call.take.tape.source.origin, self.call.answer.latency_ms
-            self._tell(last, Mark(origin=origin, latency_ms=ms, recorded=True))
+            raw = self.call.answer.response.get("raw")
+            self._tell(last, Mark(origin=origin, latency_ms=ms, recorded=True), raw)
 
     def _live(self) -> Mark | None:
         """Return the mark of a call that is recorded; of one that must not be live, none."""
         return None if self.call is None or self.call.take.tape.source.strict else self.call.mark
 
-    def _tell(self, last: Any, mark: Mark | None) -> None:
+    def _tell(self, last: Any, mark: Mark | None, raw: Any = None) -> None:
         trace = HUB.of_span(self._span_id)
         if trace is not None and self._span_id is not None:
             dump = getattr(last, "model_dump_json", None)
-            said = CompletionResponse(text=dump()) if callable(dump) else None
+            text = dump() if callable(dump) else ""
+            said = CompletionResponse(text=text, raw=raw) if callable(dump) or raw else None
             asked = None if self.call is None else self.call.asked
             with trace.guarded():
                 trace.add_call(self._span_id, model_name(self.model), mark, asked, said)
@@ -116,19 +137,30 @@ class _Wish:
 def _wish(
     kind: Kind, original: Any, model: Any, given: tuple[tuple[Any, ...], dict[str, Any]]
 ) -> _Wish:
+    output, prompt, options, rest = _read(*given[0], **given[1])
+    call = open_structured(kind, model, (output, prompt), options, rest)
+    deposit = Deposit()
+    if call is None or call.answer is None:
+        wanted = (output, lambda: prompt.format_messages(llm=model, **rest))
+        deposit = deposit_of(original, model, wanted, options)
     args, kwargs = given
+    if deposit.options:
+        args, kwargs = args[:2], {**kwargs, "llm_kwargs": {**(options or {}), **deposit.options}}
 
     def ask() -> Any:
         return original.__get__(model, type(model))(*args, **kwargs)
 
-    output, call = _opened(kind, model, *args, **kwargs)
-    return _Wish(model=model, output=output, ask=ask, call=call)
+    return _Wish(model=model, output=output, ask=ask, call=call, deposit=deposit)
 
 
-def _opened(
-    kind: Kind, model: Any, output_cls: Any, prompt: Any, llm_kwargs: Any = None, **given: Any
-) -> tuple[Any, Spoken | None]:
-    return output_cls, open_structured(kind, model, (output_cls, prompt), llm_kwargs, given)
+def _read(
+    output_cls: Any, prompt: Any, llm_kwargs: Any = None, **given: Any
+) -> tuple[Any, Any, Any, dict[str, Any]]:
+    return output_cls, prompt, llm_kwargs, given
+
+
+def _counted(raw: Any) -> usage.Usage:
+    return usage.of_response(CompletionResponse(text="", raw=raw))
 
 
 def _made(output: Any, told: Any) -> Any:
@@ -151,6 +183,7 @@ def _predict(_self: Any, wish: _Wish) -> Any:
         found = _made(wish.output, wish.known["object"])
         wish.again(found)
         return found
+    wish.deposit.pay()
     with wish.watching():
         found = wish.ask()
     wish.end({"object": found}, found)
@@ -164,6 +197,7 @@ async def _apredict(_self: Any, wish: _Wish) -> Any:
         found = _made(wish.output, wish.known["object"])
         wish.again(found)
         return found
+    await wish.deposit.apay()
     with wish.watching():
         found = await wish.ask()
     wish.end({"object": found}, found)
@@ -209,6 +243,7 @@ def _streamed(original: Any) -> Any:
 def _flow(wish: _Wish) -> Iterator[Any]:
     """Yield the stages of an object and keep them, also where the reader stops early."""
     found: list[Any] = []
+    wish.deposit.pay()
     with wish.watching():
         stream = iter(wish.ask())
     try:
@@ -242,6 +277,7 @@ def _astreamed(original: Any) -> Any:
         _begin.__get__(self, type(self))(wish)
         if wish.known is not None:
             return _aflow_again(wish)
+        await wish.deposit.apay()
         with wish.watching():
             stream = await wish.ask()
         return _aflow(wish, aiter(stream))

@@ -21,7 +21,7 @@ from pytest_rag.replay import ceiling, scope
 from pytest_rag.replay.aside import own_retries, set_aside
 from pytest_rag.replay.faults import Fault, backoff, fault_of
 from pytest_rag.replay.lanes import Lane
-from pytest_rag.replay.requests import model_name
+from pytest_rag.replay.requests import model_name, passes
 from pytest_rag.trace import usage
 from pytest_rag.trace.hub import HUB, not_asked
 from pytest_rag.trace.marks import MARK, Mark
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pytest_rag.replay.ceiling import Fare
     from pytest_rag.replay.lanes import Booking
 
-__all__ = ["Pacer", "Turn", "turn_of"]
+__all__ = ["INSIDE", "Pacer", "Turn", "turn_of"]
 
 _RETRIES = 2
 _PATIENCE_S = 120.0
@@ -40,7 +40,8 @@ _PATIENCE_S = 120.0
 _CHARACTERS = 4.0
 """Of an English token, about; what a call really used is booked as soon as it is known."""
 
-_inside: ContextVar[bool] = ContextVar("pytest_rag_paced", default=False)
+INSIDE: ContextVar[bool] = ContextVar("pytest_rag_paced", default=False)
+"""Whether a call around has its turn."""
 
 
 class Pacer:
@@ -115,7 +116,7 @@ def turn_of(model: Any, args: tuple[Any, ...], options: Mapping[str, Any]) -> Tu
     Raises:
         BudgetError: if the run has a ceiling and the call no price.
     """
-    if _inside.get() or getattr(type(model), "rag_record", True) is False:
+    if INSIDE.get() or passes(model):
         return None
     purse = ceiling.current()
     take = scope.current() if purse is None else scope.own()
@@ -297,11 +298,11 @@ class Turn:
     def asking(self) -> Iterator[None]:
         """Let the model be asked inside; what it calls in turn has its turn already."""
         token = MARK.set(self._mark)
-        paced = _inside.set(True)
+        paced = INSIDE.set(True)
         try:
             yield
         finally:
-            _inside.reset(paced)
+            INSIDE.reset(paced)
             MARK.reset(token)
 
     def failed(self, error: Exception, *, spoke: bool = False) -> bool:

@@ -13,7 +13,7 @@ from pytest_rag.replay.values import canonical, plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Kind", "Request", "model_name", "of_embedding", "of_llm"]
+__all__ = ["Kind", "Request", "model_name", "of_embedding", "of_llm", "passes"]
 
 Kind = Literal[
     "chat",
@@ -131,3 +131,10 @@ def model_name(model: Any) -> str:
     named = (getattr(model, "model_name", None), getattr(metadata, "model_name", None))
     known = (name for name in (*named, getattr(model, "model", None)) if isinstance(name, str))
     return next((name for name in known if name and name != "unknown"), type(model).__name__)
+
+
+def passes(model: Any) -> bool:
+    """Tell whether a model computes here, as its class says, or hands every call to another."""
+    from llama_index.core.llms.structured_llm import StructuredLLM
+
+    return isinstance(model, StructuredLLM) or getattr(type(model), "rag_record", True) is False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +17,7 @@ from pytest_rag.report.troubles import case_reasons
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from pytest_rag.buildings import Building
     from pytest_rag.records import Result
     from pytest_rag.report.reporters import View
     from pytest_rag.report.summary import EvalSetSummary
@@ -127,6 +129,15 @@ class EvalSetPart(_Part):
     cases: list[CaseRow]
 
 
+class BuildingPart(_Part):
+    """One building of a pipeline that asked models for something."""
+
+    evalset: str
+    calls: int
+    cost_usd: float | None = Field(description="Null where a part of it is unknown.")
+    known_usd: float
+
+
 class Report(_Part):
     """What ``--rag-report=json:PATH`` writes."""
 
@@ -137,6 +148,7 @@ class Report(_Part):
     git: dict[str, Any] | None
     record: str | None = Field(description="Where the run record is.")
     evalsets: list[EvalSetPart]
+    buildings: list[BuildingPart] = Field(description="Their cost is in no evalset's.")
 
 
 def document_schema() -> dict[str, Any]:
@@ -161,6 +173,7 @@ def document(view: View) -> str:
         git=view.header.get("git"),
         record=view.record,
         evalsets=[_evalset(each, cases.get(each.name, [])) for each in summary.evalsets],
+        buildings=[_building(each) for each in view.buildings],
     )
     plain = Report.model_validate(redact(made.model_dump()))
     try:
@@ -172,6 +185,18 @@ def document(view: View) -> str:
 def _green(evalsets: Sequence[EvalSetSummary]) -> bool:
     broken = (each.outcomes["failed"] + each.outcomes["error"] for each in evalsets)
     return not any(broken) and not any(each.held.bad for each in evalsets)
+
+
+def _building(each: Building) -> BuildingPart:
+    known = [call["cost_usd"] for call in each.calls if call.get("cost_usd") is not None]
+    usd = math.fsum(known)
+    whole = len(known) == len(each.calls)
+    return BuildingPart(
+        evalset=each.evalset,
+        calls=len(each.calls),
+        cost_usd=usd if whole else None,
+        known_usd=usd,
+    )
 
 
 def _evalset(each: EvalSetSummary, cases: list[Result]) -> EvalSetPart:

@@ -37,6 +37,7 @@ def markdown(
     summary: Summary,
     *,
     record: str | None = None,
+    built: str | None = None,
     saved_usd: float | None = None,
     most: int = MOST,
 ) -> str:
@@ -48,12 +49,13 @@ def markdown(
     Args:
         summary: Of the run.
         record: Where the run record is, or None.
+        built: What building the pipelines took, in words, or None.
         saved_usd: What calls that were not live would have cost, or None.
         most: Characters at most.
     """
     text = ""
     for rows in _ROWS:
-        text = "\n".join(_lines(summary, rows, record, saved_usd)) + "\n"
+        text = "\n".join(_lines(summary, rows, record, (built, saved_usd))) + "\n"
         if len(text) <= most:
             return text
     end = f"… cut here. {_pointer(record)}\n"
@@ -78,8 +80,9 @@ def _pointer(record: str | None) -> str:
 
 
 def _lines(
-    summary: Summary, rows: int, record: str | None, saved_usd: float | None
+    summary: Summary, rows: int, record: str | None, spent: tuple[str | None, float | None]
 ) -> Iterator[str]:
+    built, saved_usd = spent
     yield from _verdict(summary)
     for each in summary.evalsets:
         yield from ("", f"### {code(each.name)} · {_outcomes(each)}")
@@ -90,6 +93,8 @@ def _lines(
         yield from _quality(each, rows)
         yield from _times(each)
         yield from _spend(each.usage)
+    if built is not None:
+        yield from ("", f"{built[0].upper()}{built[1:]}")
     if saved_usd is not None:
         told = f"Answers that were not live would have cost about {money(saved_usd)}."
         yield from ("", told)

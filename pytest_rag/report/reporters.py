@@ -15,6 +15,7 @@ from pytest_rag.writing import write_atomically
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pytest_rag.buildings import Building
     from pytest_rag.config import Alerts
     from pytest_rag.records import Result
     from pytest_rag.report.summary import Summary
@@ -33,6 +34,7 @@ class View:
         summary: Of the run, with what was decided.
         header: Of the run record, whether one was written or not.
         results: Of the run, in the order they were made.
+        buildings: Of pipelines, those that asked models for something.
         record: Where the run record is, or None.
         alerts: What a day and a month may cost, or None.
         places: File and line by evalset and case, where they are known; the evalset's own file
@@ -42,6 +44,7 @@ class View:
     summary: Summary
     header: Mapping[str, Any]
     results: tuple[Result, ...]
+    buildings: tuple[Building, ...] = ()
     record: str | None = None
     alerts: Alerts | None = None
     places: Mapping[tuple[str, str | None], tuple[Path, int]] = field(default_factory=dict)
@@ -70,10 +73,16 @@ REPORTERS: Registry[Reporter] = Registry("report format", "pytest_rag.reporters"
 
 
 def _markdown(view: View) -> str:
+    from pytest_rag.costs.running import told_buildings
     from pytest_rag.report.dashboard.spend import saved
     from pytest_rag.report.markdown import markdown
 
-    return markdown(view.summary, record=view.record, saved_usd=saved(view.results))
+    return markdown(
+        view.summary,
+        record=view.record,
+        built=told_buildings(view.buildings),
+        saved_usd=saved(view.results),
+    )
 
 
 def _json(view: View) -> str:
@@ -98,7 +107,7 @@ def _html(view: View) -> str:
     from pytest_rag.report.dashboard import RunView, dashboard
 
     held = {each.name: each.held.to_dict() for each in view.summary.evalsets}
-    run = RunView(header=view.header, results=view.results, verdicts=held)
+    run = RunView(header=view.header, results=view.results, verdicts=held, buildings=view.buildings)
     return dashboard([run], alerts=view.alerts)
 
 

@@ -309,6 +309,12 @@ def test_what_json_has_not_is_no_value(wrong):
         ("redis://h/0?socket_timeout=soon", "cannot be read"),
         ("redis://:42/hunter2@h/0", "as %2F"),
         ("redis://user:hunter/2@h/0", "as %2F"),
+        (
+            "redis://:hunter2@h:6379/abc",
+            "'abc' is no database of Redis: they are numbers. Write redi",
+        ),
+        ("rediss://h/-1", "'-1' is no database of Redis: they are numbers. Write rediss://h/0."),
+        ("redis://h/0?db=abc", "cannot be read"),
         ("redis://h/0?ssl_ca_certs=ca.pem", "has no option 'ssl_ca_certs'"),
     ],
 )
@@ -430,6 +436,27 @@ def test_a_reader_of_redis_sees_what_it_cannot_empty(redis_url):
     assert refused.exit_code == 2
     assert "cannot be used: " in refused.stderr
     assert "hunter2" not in refused.stderr
+
+
+def test_a_user_of_redis_needs_few_rights(redis_url):
+    """Our keys, and the commands that the documentation names; none of a connection's."""
+    with redis.Redis.from_url(redis_url) as client:
+        rights = ["+@read", "+@write", "+@scripting", "-@connection", "-@dangerous"]
+        client.acl_setuser(
+            "rag", enabled=True, passwords=["+hunter2"], keys=["pytest_rag:*"], categories=rights
+        )
+    cache, key = open_cache(redis_url.replace(":s3same@", "rag:hunter2@")), key_of("a", n=1)
+    cache.check()
+    assert cache.put(key, b"x", ttl=60)
+    assert (cache.get(key), [*cache.scan("a")]) == (b"x", [(key, b"x")])
+    assert cache.lease(key, "mine", 60)
+    assert not cache.lease(key, "yours", 60)
+    cache.release(key, "mine")
+    cache.tally({"hits": 1})
+    found = cache.stats()
+    assert (found.entries, found.leases, found.totals) == (1, 0, {"hits": 1.0})
+    assert cache.clear() == 1
+    cache.close()
 
 
 def test_memory_is_safe_in_threads():

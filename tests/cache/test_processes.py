@@ -101,6 +101,7 @@ def test_redis_may_go_away(own_server):
             answers = [cached.query("a").response for _ in range(20)]
             assert answers == [answer_to("a")] * 20
         assert len(engine.asked) == 21
+        assert (cached.stats().stored, cached.stats().not_stored) == (1, 20)
         (warning,) = [w for w in said if w.category is CacheWarning]
         assert f"127.0.0.1:{own_server.port}" in str(warning.message)
         assert "s3same" not in str(warning.message)

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import httpcore
+import late_imports
 import llama_index.embeddings.openai
 import llama_index.llms.openai
 import pytest
 
 import pytest_rag.replay.paced
 
-__all__ = ["httpcore", "llama_index", "pytest_rag"]
+__all__ = ["httpcore", "late_imports", "llama_index", "pytest_rag"]
 
 APP = """
     import os

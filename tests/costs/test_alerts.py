@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import sys
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -95,6 +97,40 @@ def test_a_broken_webhook_is_a_line(tmp_path, spent, hook):
         assert lines[-1].startswith("The alert's webhook failed: ")
         assert "secret" not in "".join(lines)
     assert "secret" not in repr(settings(tmp_path, webhook=hook.url))
+
+
+def test_a_webhook_that_hangs_is_a_line(tmp_path, spent, monkeypatch):
+    """One that says nothing, and one that says a little now and then, end in time."""
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.5)
+    for words in ("", "HTTP/1.1 200 OK\r\n" + "X: y\r\n" * 1000):
+        ended = threading.Event()
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            thread = threading.Thread(target=trickle, args=(server, words, ended), daemon=True)
+            thread.start()
+            url = f"http://127.0.0.1:{server.getsockname()[1]}/very-secret"
+            (_, (line, _)) = check(settings(tmp_path, day_usd=1, webhook=url), spent)
+            ended.set()
+            thread.join(10)
+        kinds = ("it did not answer in time", "TimeoutError")
+        assert line in [f"The alert's webhook failed: {kind}." for kind in kinds]
+
+
+def trickle(server: socket.socket, words: str, ended: threading.Event) -> None:
+    """Answer a byte now and then, until somebody ends it."""
+    connection, _ = server.accept()
+    with connection, suppress(OSError):
+        for letter in words:
+            connection.sendall(letter.encode())
+            if ended.wait(0.1):
+                return
+        ended.wait(10)
+
+
+def test_a_command_may_leave_something_running(tmp_path, spent, monkeypatch):
+    """What it started holds up nobody."""
+    monkeypatch.setattr(module, "_TIMEOUT_S", 5.0)
+    command = ("sh", "-c", "sleep 6 &")
+    assert len(check(settings(tmp_path, day_usd=1, command=command), spent)) == 1
 
 
 def test_a_command_gets_the_text(tmp_path, spent):

@@ -12,6 +12,8 @@ from openai_server import Server
 
 from pytest_rag import records
 from pytest_rag.costs.ledger import Ledger
+from pytest_rag.report.dashboard.history import RunView
+from pytest_rag.report.dashboard.spend import spend
 
 __all__ = ["llama_index"]
 
@@ -26,7 +28,7 @@ APP = """
     from llama_index.embeddings.openai import OpenAIEmbedding
 
     def embed_model():
-        given = {"embed_batch_size": 2, "max_retries": 0, "reuse_client": False}
+        given = {"embed_batch_size": 2, "max_retries": 0}
         model, server = "text-embedding-3-small", os.environ["SERVER"]
         return OpenAIEmbedding(model=model, api_base=server, **given)
 
@@ -89,12 +91,23 @@ def recorded(run: records.Run) -> int:
 @pytest.mark.parametrize("factory", ["build", "abuild", "broken"])
 def test_what_is_paid_for_an_index_is_in_record_and_ledger(run_rag, pytester, server, factory):
     """To the nano-dollar, also where the factory breaks afterwards; a rebuild changes nothing."""
-    done = run_rag(files(factory), "--rag-out=run.jsonl", "--rag-baseline=none")
+    reports = [f"--rag-report={kind}:report.{kind}" for kind in ("md", "json")]
+    done = run_rag(files(factory), "--rag-out=run.jsonl", "--rag-baseline=none", *reports)
     run = records.read(pytester.path / "run.jsonl")
     assert tokens(run) == [TOKENS]
     assert all(call["estimated"] for each in run.buildings for call in each.calls)
     assert nanos(pytester.path) == recorded(run) > TOKENS * 20 - 1  # $0.02 a million
     done.stdout.fnmatch_lines(["building the pipelines: 3 calls: $0.00000030"])
+    shown, document = (
+        (pytester.path / f"report.{kind}").read_text(encoding="utf-8") for kind in ("md", "json")
+    )
+    assert "\nBuilding the pipelines: 3 calls: $0.00000030\n" in shown
+    (built,) = json.loads(document)["buildings"]
+    assert (built["evalset"], built["calls"]) == ("a", 3)
+    assert built["cost_usd"] == pytest.approx(TOKENS * 20e-9)
+    spent = spend([RunView.of(run)])
+    assert spent.total == pytest.approx(recorded(run) / 1e9)
+    assert (spent.unknown, spent.unknown_built) == (0 if factory != "broken" else 2, 0)
     ledger = Ledger(pytester.path / ".pytest_rag" / "ledger.sqlite")
     before = nanos(pytester.path)
     ledger.rebuild(run)
@@ -117,6 +130,29 @@ def test_it_is_replayed_without_a_key(run_rag, pytester, server, monkeypatch, ho
     assert {call["origin"] for call in is_now.calls} == {"cassette"}
     assert [c["cost_usd"] for c in was.calls] == [c["cost_usd"] for c in is_now.calls]
     assert nanos(pytester.path) == paid == recorded(first)
+
+
+def test_clients_that_building_used_serve_the_cases(run_rag, pytester, server):
+    """Where LlamaIndex builds asynchronously: of a factory, and of the fixture."""
+    run_rag(files(use_async=True), "--rag-baseline=none").assert_outcomes(passed=2)
+    fixture = """
+        import pytest
+        from app import build
+
+        @pytest.fixture(scope="session")
+        def rag_pipeline():
+            return build(use_async=True)
+    """
+    test = "def test_it(rag):\n    assert rag.ask('How much leave?').retrieved\n"
+    more = {"conftest.py": fixture, "test_a.py": test, "a.rag.yaml": CASES}
+    run_rag(more, "--rag-baseline=none").assert_outcomes(passed=3)
+
+
+def test_a_client_of_another_loop_is_told(run_rag, pytester, server):
+    """An asynchronous factory that blocks the loop has LlamaIndex make another: what to do."""
+    done = run_rag(files("abuild", use_async=True), "--rag-baseline=none")
+    assert done.parseoutcomes()["errors"] > 0
+    done.stdout.fnmatch_lines(["*was first used on an event loop that is not the cases'*"])
 
 
 def test_a_ceiling_stops_it(run_rag, pytester, server):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import random
 import threading
-import warnings
 
 import llama_index.embeddings.openai
 import llama_index.llms.openai
 import pytest
-from aiohttp import web
-from openai_server import Server
+from counting_server import recorded, results
 
 import pytest_rag.errors
 import pytest_rag.metrics.llamaindex
@@ -26,8 +23,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-IN, OUT = 1.0, 10.0
-"""Dollars for a million tokens of the model ``acme``."""
 SETTINGS = "[tool.pytest-rag]\nprices = {acme = {input = 1, output = 10}, free = 0}\n"
 JUDGE = """
 [tool.pytest-rag.judge]
@@ -107,76 +102,10 @@ APP = """
 """
 
 
-class Counting(Server):
-    """Counts honestly: a token a byte asked, as many answered as chance and the limit allow.
-
-    Attributes:
-        tokens: Asked and answered of every request that was served.
-        limits: What each was told to answer at most.
-        failing: How many of the next requests are refused.
-    """
-
-    def __init__(self) -> None:
-        self.tokens: list[tuple[int, int]] = []
-        self.limits: list[int | None] = []
-        self.failing = 0
-        self.requests = 0
-        self.chance = random.Random(0)
-        super().__init__()
-
-    @property
-    def usd(self) -> float:
-        """What was served cost."""
-        return sum(given * IN + said * OUT for given, said in self.tokens) / 1e6
-
-    async def _chat(self, request: web.Request) -> web.StreamResponse:
-        asked = await self._asked(request)
-        self.requests += 1
-        if self.failing:
-            self.failing -= 1
-            return web.json_response({"error": {"message": "busy"}}, status=500)
-        given = sum(len(message["content"].encode()) for message in asked["messages"])
-        limit = asked.get("max_tokens")
-        self.limits.append(limit)
-        said = self.chance.randint(1, limit or 9000)
-        self.tokens.append((given, said))
-        usage = {"prompt_tokens": given, "completion_tokens": said, "total_tokens": given + said}
-        whole = {"id": "1", "created": 1, "model": asked["model"]}
-        if asked.get("stream"):
-            return await self._stream(request, whole, usage, asked)
-        message = {"role": "assistant", "content": '{"score": 4, "reason": "yes"}'}
-        choice = {"index": 0, "finish_reason": "stop", "message": message}
-        return web.json_response({**whole, "choices": [choice], "usage": usage})
-
-
-@pytest.fixture
-def server(monkeypatch):
-    """The server, and its address in the environment."""
-    made = Counting()
-    monkeypatch.setenv("SERVER", made.url)
-    monkeypatch.setattr("pytest_rag.replay.faults._FIRST_S", 0.01)
-    yield made
-    made.close()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ResourceWarning)
-        gc.collect()
-
-
 def evalset(count: int, factory: str = "build", checks: str = "", **params: object) -> str:
     """Return an evalset of some cases."""
     cases = "".join(f"  - {{id: c{n}, query: question {n}{checks}}}\n" for n in range(count))
     return f"pipeline: {{factory: 'app:{factory}', params: {json.dumps(params)}}}\ncases:\n{cases}"
-
-
-def results(pytester) -> list[dict]:
-    """Return the results of the record."""
-    lines = (pytester.path / "run.jsonl").read_text(encoding="utf-8").splitlines()
-    return [line for line in map(json.loads, lines) if line["kind"] == "result"]
-
-
-def recorded(pytester) -> float:
-    """Return what the record's calls cost."""
-    return sum(call["cost_usd"] or 0 for result in results(pytester) for call in result["calls"])
 
 
 def run(run_rag, text: str, limit: float, *args: str, more: str = "", **how: object):

@@ -67,16 +67,25 @@ def test_a_rerun_was_paid_for_twice(ledger):
     assert (sums.calls, sums.attempts, sums.usd) == (3, 2, 0.875)
 
 
-def test_totals_are_those_of_the_records(ledger):
-    """To the nano-dollar, over a month's end and the night in which clocks go back."""
-    pick = random.Random(7)
+NIGHTS = {
+    "Europe/Lisbon": "2026-10-25",
+    "America/New_York": "2026-11-01",
+    "Asia/Kathmandu": "2026-10-31",  # 5 hours and 45 minutes ahead, all the year
+    "Australia/Lord_Howe": "2026-10-04",  # half an hour shorter
+}
+
+
+@pytest.mark.parametrize("name", NIGHTS)
+def test_totals_are_those_of_the_records(ledger, name):
+    """To the nano-dollar, over a month's end and the night in which clocks change."""
+    zone, night, pick = ZoneInfo(name), date.fromisoformat(NIGHTS[name]), random.Random(7)
     moments = [
         f"2026-10-{d:02}T{h:02}:{m:02}:30+00:00"
-        for d in (24, 25, 26, 31)
+        for d in (3, 4, 24, 25, 26, 31)
         for h in range(24)
         for m in (0, 14, 15, 44, 59)
     ]
-    moments += [f"2026-11-01T{h:02}:30:00+00:00" for h in range(24)]
+    moments += [f"2026-11-{d:02}T{h:02}:30:00+00:00" for d in (1, 2) for h in range(24)]
     results = [
         a_result(f"c{n}", *(a_call(pick.random() / 1000, when) for _ in range(3)))
         for n, when in enumerate(moments)
@@ -88,20 +97,14 @@ def test_totals_are_those_of_the_records(ledger):
     for by, cut in (("day", 10), ("month", 7)):
         wanted: dict[str, int] = {}
         for call in calls:
-            key = at(call["ended"]).astimezone(LISBON).isoformat()[:cut]
+            key = at(call["ended"]).astimezone(zone).isoformat()[:cut]
             wanted[key] = wanted.get(key, 0) + to_nano(call["cost_usd"])
-        rows = spending(ledger, by, zone=LISBON).rows
+        rows = spending(ledger, by, zone=zone).rows
         assert {key: sums.nano for key, sums in rows.items()} == wanted
-    night = date(2026, 10, 25)  # 25 hours long
-    assert total(ledger, since=night, until=night) == wanted_on(calls, "2026-10-25")
-
-
-def wanted_on(calls: list[dict], day: str) -> int:
-    """Return what the calls of a day in Lisbon cost."""
-    return sum(
+    assert total(ledger, zone, since=night, until=night) == sum(
         to_nano(call["cost_usd"])
         for call in calls
-        if at(call["ended"]).astimezone(LISBON).date().isoformat() == day
+        if at(call["ended"]).astimezone(zone).date() == night
     )
 
 

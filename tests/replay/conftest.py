@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import late_imports
 import llama_index.embeddings.openai
 import llama_index.llms.openai
 import pytest
@@ -16,7 +17,7 @@ from machine import sweep
 from openai_server import Server
 from redis_server import RedisServer
 
-__all__ = ["llama_index"]
+__all__ = ["late_imports", "llama_index"]
 
 KEY = "sk-proj-abcdefghijklmnopqrstuvwx0123456789"
 NOWHERE = "http://127.0.0.1:9/v1"

@@ -293,7 +293,8 @@ def test_every_kind_of_call_is_replayed(played, factory):
     assert results["past-stages"]["answer"].startswith("FlexibleLeave")
     for name in ("past", "past-stages"):
         (call,) = results[name]["calls"]
-        assert (call["model"], call["estimated"]) == ("gpt-4.1-mini", True)
+        assert (call["model"], call["input_tokens"]) == ("gpt-4.1-mini", 100)
+        assert call["estimated"] is False
         assert results[name]["answer"].endswith("5")
     for name in ("sparse", "sparse-batch"):
         assert "100000: 0.1" in results[name]["answer"]

@@ -120,19 +120,20 @@ def files(factory="engine", params="{}", repeat=1, app=APP, budget=60_000):
 @pytest.fixture
 def ran(played):
     """Run the project; return how often each stage ran, and how many calls reached the server."""
-    options = ("--rag-cache=sqlite:cache.db", "--rag-out=run.jsonl", "-p", "no:cacheprovider")
+    options = ("--rag-out=run.jsonl", "-p", "no:cacheprovider")
 
     def run(given, *args, passed=2, **outcomes):
         counted = played.path / "ran.txt"
         counted.unlink(missing_ok=True)
         before = len(played.server.keys)
-        done = played.run_rag(given, *options, *args)
+        done = played.run_rag(given, f"--rag-cache={run.cache}", *options, *args)
         done.assert_outcomes(passed=passed, **outcomes)
         played.no_secret()
         words = counted.read_text().split() if counted.exists() else []
         run.done = done
         return dict(Counter(words)), len(played.server.keys) - before
 
+    run.cache = "sqlite:cache.db"
     return run
 
 
@@ -156,9 +157,17 @@ def same(second, first):
             assert again[field] == once[field], field
 
 
-@pytest.mark.parametrize("factory", ["engine", "asynchronous", "function", "workflow"])
-def test_a_second_run_runs_no_stage(played, ran, factory):
+@pytest.mark.parametrize(
+    ("factory", "cache"),
+    [
+        *[("engine", "sqlite"), ("engine", "redis"), ("asynchronous", "redis")],
+        *[("function", "sqlite"), ("workflow", "sqlite")],
+    ],
+)
+def test_a_second_run_runs_no_stage(request, played, ran, factory, cache):
     """Records are those of the live run, field by field, though node ids are made anew."""
+    if cache == "redis":
+        ran.cache = request.getfixturevalue("redis_url")
     stages, calls = ran(files(factory))
     assert stages == dict.fromkeys(STAGES, 2)
     assert calls == 5  # the documents, two questions, two answers
@@ -171,6 +180,18 @@ def test_a_second_run_runs_no_stage(played, ran, factory):
     assert second[0]["retrieved"][0]["id"] == "leave.md"
     same(second, first)
     assert all(result["stages_ms"].keys() == {*STAGES, "embed", "llm"} for result in second)
+
+
+def test_memory_answers_within_a_run(played, ran):
+    """Cases that ask the same share their stages; the next run begins anew."""
+    ran.cache = "memory"
+    cases = "cases:\n  - {id: one, query: leave}\n  - {id: two, query: leave}\n"
+    given = files() | {"a.rag.yaml": f"pipeline: app:engine\n{cases}"}
+    for _ in range(2):
+        assert ran(given, "--rag-concurrency=1") == (dict.fromkeys(STAGES, 1), 3)
+        one, two = played.results()
+        assert {call["origin"] for call in one["calls"]} == {"live"}
+        same([two], [{**one, "case": "two"}])
 
 
 def test_a_chat_engine_is_answered_too(played, ran):

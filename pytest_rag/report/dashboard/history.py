@@ -17,6 +17,7 @@ from pytest_rag.types import STAGES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from pytest_rag.buildings import Building
     from pytest_rag.records import Result, Run
 
 __all__ = ["History", "RunView", "Snapshot", "histories", "mean_score", "stages_of"]
@@ -32,17 +33,19 @@ class RunView:
         header: Of the record.
         results: Of the run.
         verdicts: What was decided by evalset, as the record's footer tells it.
+        buildings: Of pipelines, those that asked models for something.
     """
 
     header: Mapping[str, Any]
     results: Sequence[Result]
     verdicts: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    buildings: Sequence[Building] = ()
 
     @classmethod
     def of(cls, run: Run) -> Self:
         """Return the view of a record that was read."""
         told = (run.footer or {}).get("verdicts") or {}
-        return cls(header=run.header, results=run.results, verdicts=told)
+        return cls(header=run.header, results=run.results, verdicts=told, buildings=run.buildings)
 
     @property
     def started(self) -> str:

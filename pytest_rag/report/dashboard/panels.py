@@ -254,6 +254,9 @@ def cost(runs: Sequence[RunView], alerts: Alerts | None) -> dict[str, Any]:
 def _cost_notes(found: Spend) -> Iterator[str]:
     if found.unknown:
         yield f"The cost of {count(found.unknown, 'run')} of cases is unknown and in no sum."
+    if found.unknown_built:
+        calls = count(found.unknown_built, "call")
+        yield f"The cost of {calls} that pipelines were built with is unknown and in no sum."
     if found.forecast is not None:
         yield f"The newest month will come to about {money(found.forecast)} at this rate."
     elif found.total:

@@ -27,12 +27,14 @@ class Spend:
     Attributes:
         days: ``{day: {model: USD}}``, by the day a run began, oldest first.
         unknown: Runs of cases whose cost is unknown, which are in no sum.
+        unknown_built: Calls of unknown cost that pipelines were built with.
         forecast: What the newest month will cost: known so far, and the mean a day since the first
             run for the days left; None where the runs span fewer than three days.
     """
 
     days: Mapping[str, Mapping[str, float]]
     unknown: int
+    unknown_built: int
     forecast: float | None
 
     @property
@@ -58,25 +60,35 @@ class Spend:
 
 
 def spend(runs: Iterable[RunView]) -> Spend:
-    """Sum up what runs cost."""
+    """Sum up what runs cost, the building of their pipelines included."""
     days: dict[str, dict[str, list[float]]] = {}
-    unknown = 0
+    unknown = unknown_built = 0
     for run in sorted(runs, key=lambda each: each.started):
         models = days.setdefault(run.when[:10] or "no date", {})
         for result in run.results:
             unknown += result.cost_usd is None and bool(result.calls or result.outcome != "not_run")
             for model, usd in _costs(result):
                 models.setdefault(model, []).append(usd)
+        for call in (call for built in run.buildings for call in built.calls):
+            unknown_built += call.get("cost_usd") is None
+            for model, usd in _priced([call]):
+                models.setdefault(model, []).append(usd)
     sums = {day: {m: fsum(usd) for m, usd in some.items()} for day, some in days.items()}
-    return Spend(days=sums, unknown=unknown, forecast=_forecast(sums))
+    ahead = _forecast(sums)
+    return Spend(days=sums, unknown=unknown, unknown_built=unknown_built, forecast=ahead)
 
 
 def _costs(result: Result) -> Iterator[tuple[str, float]]:
-    priced = [call for call in result.calls if call.get("cost_usd") is not None]
-    for call in priced:
-        yield str(call.get("model") or _UNTOLD), float(call["cost_usd"])
+    priced = list(_priced(result.calls))
+    yield from priced
     if not priced and result.cost_usd:
         yield _UNTOLD, result.cost_usd
+
+
+def _priced(calls: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, float]]:
+    for call in calls:
+        if call.get("cost_usd") is not None:
+            yield str(call.get("model") or _UNTOLD), float(call["cost_usd"])
 
 
 def _forecast(days: Mapping[str, Mapping[str, float]]) -> float | None:
