@@ -75,14 +75,14 @@ def _need_writer(name: str | None) -> None:
         MissingExtraError: if its package is not installed.
     """
     from pytest_rag.errors import UsageError
-    from pytest_rag.metrics.ragas import load
+    from pytest_rag.extras import need
 
     if name not in (None, "ragas"):
         raise UsageError(
             f"--with takes 'ragas', not {name!r}; without it the model is asked alone."
         )
     if name is not None:
-        load()
+        need("ragas", "ragas")
 
 
 def _run(work: Generation, scribe: Scribe, number: int, at_a_time: int, with_: str | None) -> bool:
