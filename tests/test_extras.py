@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from pytest_rag import metrics
+from pytest_rag import evalset, metrics
 from pytest_rag.cache import open_cache
 from pytest_rag.cli import app
 from pytest_rag.config import JudgeSettings, OpenAICompatible
-from pytest_rag.errors import MissingExtraError
-from pytest_rag.extras import require
+from pytest_rag.errors import EvalSetError, MissingExtraError
 from pytest_rag.judging import Models
 from pytest_rag.pipelines import language, local
+from pytest_rag.plugin.benchmarking import RagBenchmark
 from pytest_rag.report.dashboard import charts, dashboard
 from pytest_rag.sweep.proposer import Proposer
 
@@ -46,6 +46,17 @@ def vectors(_):
     module._model.__wrapped__()
 
 
+def table(folder, said="path: x.parquet"):
+    """Load an evalset whose cases stand in a table."""
+    (folder / "x.parquet").write_bytes(b"PAR1")
+    path = folder / "a.rag.yaml"
+    path.write_text(f"cases_from: {{{said}}}\n")
+    try:
+        evalset.load(path)
+    except EvalSetError as error:
+        raise MissingExtraError(str(error)) from error
+
+
 def generated(folder):
     """Let ragas propose cases."""
     done = CliRunner().invoke(app, ["generate", "--from", str(folder), "--with", "ragas"])
@@ -66,8 +77,11 @@ USES = {
         ("llama_index.llms.openai_like", lambda _: models().llm),
         ("llama_index.embeddings.openai", lambda _: models().embeddings),
     ],
-    "datasets": [("datasets", lambda _: require("datasets", "datasets"))],
-    "benchmark": [("pytest_benchmark", lambda _: require("pytest_benchmark", "benchmark"))],
+    "datasets": [
+        ("pyarrow", table),
+        ("datasets", lambda folder: table(folder, "dataset: squad, split: train")),
+    ],
+    "benchmark": [("pytest_benchmark", lambda _: RagBenchmark(None, None))],
     "sweep": [("optuna", lambda _: Proposer(None, {}))],
     "ragas": [("ragas", lambda _: metrics.get("ragas.faithfulness")), ("ragas", generated)],
     "redis": [("redis", lambda _: open_cache("redis://127.0.0.1:1", Path()))],
