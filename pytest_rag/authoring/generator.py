@@ -167,6 +167,8 @@ class Generation:
                 rejected = 0 if well else rejected + 1
                 if not self.missing(wanted):
                     return
+            if self.made.stopped is not None:
+                return
             if failed >= _FAILURES:
                 self.made.stopped = f"The model failed {failed} times in a row: {offer.failure}."
             elif rejected >= _REJECTED:

@@ -96,7 +96,9 @@ class Ragas:
                     well = well or offer.proposal is not None
                     yield offer
             yield from self._troubles()
-        if not well and self._pen.halted is None:
+        if self._pen.halted is not None:
+            yield Offer(over=self._pen.farewell)
+        elif not well:
             yield Offer(over="ragas made no case of the passages it read.")
 
     def _planned(self, graph: Any, lacking: int) -> list[tuple[Any, Any]]:
@@ -243,12 +245,15 @@ class _Pen:
         """Return a vector a text, to a thread without a loop."""
         return asyncio.run(self.embed(texts))
 
+    @property
+    def farewell(self) -> str:
+        """Why it asks no more, in a sentence."""
+        return self._refusal or f"The model failed {_IN_A_ROW} times in a row: {self.halted}."
+
     def troubles(self) -> Iterator[Offer]:
         """Yield what failed since it was last asked for."""
         said, self._failures = self._failures, []
         yield from (Offer(failure=failure) for failure in said)
-        if self._refusal is not None:
-            yield Offer(over=self._refusal)
 
     async def _told(self, ask: Callable[[], Awaitable[Said[T]]]) -> T:
         if self.halted is not None:
@@ -263,7 +268,8 @@ class _Pen:
         else:
             self._failures.append(failure)
             self._in_a_row += 1
-            self.halted = failure if self._in_a_row >= _IN_A_ROW else None
+            if self._in_a_row >= _IN_A_ROW:
+                self.halted = failure
         raise _SilentError(failure)
 
 
