@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from pytest_rag.errors import MissingExtraError
@@ -10,7 +11,7 @@ from pytest_rag.errors import MissingExtraError
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["require"]
+__all__ = ["need", "require"]
 
 
 def require(module: str, extra: str) -> ModuleType:
@@ -25,6 +26,18 @@ def require(module: str, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".", maxsplit=1)[0]:
             raise
-        raise MissingExtraError(
-            f"{module} is not installed: pip install 'pytest-rag[{extra}]'"
-        ) from error
+        raise _missing(module, extra) from error
+
+
+def need(module: str, extra: str) -> None:
+    """Make sure that an optional package is installed, without importing it.
+
+    Raises:
+        MissingExtraError: if it is not; names the extra that brings it.
+    """
+    if find_spec(module) is None:
+        raise _missing(module, extra)
+
+
+def _missing(module: str, extra: str) -> MissingExtraError:
+    return MissingExtraError(f"{module} is not installed: pip install 'pytest-rag[{extra}]'")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from pytest_rag.config import OpenAICompatible
 from pytest_rag.costs.prices import JUDGE, price_calls
 from pytest_rag.errors import ConfigError, MissingKeyError, message_of
+from pytest_rag.extras import need
 from pytest_rag.loop import in_thread
 from pytest_rag.pipelines.awaiting import is_natively_async
 from pytest_rag.pipelines.factory import key_missing, load_object
@@ -76,14 +77,20 @@ class Models:
         self._settings = settings
         self._root = root
 
-    def made(self) -> Self:
+    def made(self, *, embeds: bool = False) -> Self:
         """Return itself once its language model is there.
+
+        Args:
+            embeds: Whether the embeddings must be there too.
 
         Raises:
             ConfigError: if none is configured, or what is named is none.
             MissingKeyError: if its key is not set.
+            MissingExtraError: if the local embeddings are not installed.
         """
         _ = self.llm
+        if embeds:
+            _ = self.embeddings
         return self
 
     @property
@@ -133,11 +140,13 @@ class Models:
 
         Raises:
             ConfigError: if what is named is none.
+            MissingExtraError: if the local ones are not installed.
             MissingKeyError: if its key is not set.
         """
         from pytest_rag.metrics import llamaindex
 
         if self._settings.embeddings == "local":
+            need("wordllama", "demo")
             from pytest_rag.pipelines.embedding import WordLlamaEmbedding
 
             return WordLlamaEmbedding()

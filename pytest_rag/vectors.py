@@ -41,10 +41,15 @@ def embed(texts: Sequence[str]) -> Vectors:
 
     # Texts of one batch are padded to the longest: sorting keeps that short.
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    pooled = _model().embed([texts[i] for i in order], batch_size=_BATCH)
+    pooled = _model().embed([_encodable(texts[i]) for i in order], batch_size=_BATCH)
     vectors: Vectors = np.empty_like(pooled)
     vectors[order] = pooled / np.maximum(np.linalg.norm(pooled, axis=1, keepdims=True), 1e-9)
     return vectors
+
+
+def _encodable(text: str) -> str:
+    """Return a text with a question mark for half a character, which no tokenizer takes."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 @functools.cache

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from pytest_rag import metrics
+from pytest_rag import evalset, metrics
 from pytest_rag.cache import open_cache
+from pytest_rag.cli import app
 from pytest_rag.config import JudgeSettings, OpenAICompatible
-from pytest_rag.errors import MissingExtraError
-from pytest_rag.extras import require
+from pytest_rag.errors import EvalSetError, MissingExtraError
 from pytest_rag.judging import Models
 from pytest_rag.pipelines import language, local
+from pytest_rag.plugin.benchmarking import RagBenchmark
 from pytest_rag.report.dashboard import charts, dashboard
 from pytest_rag.sweep.proposer import Proposer
 
@@ -43,6 +46,24 @@ def vectors(_):
     module._model.__wrapped__()
 
 
+def table(folder, said="path: x.parquet"):
+    """Load an evalset whose cases stand in a table."""
+    (folder / "x.parquet").write_bytes(b"PAR1")
+    path = folder / "a.rag.yaml"
+    path.write_text(f"cases_from: {{{said}}}\n")
+    try:
+        evalset.load(path)
+    except EvalSetError as error:
+        raise MissingExtraError(str(error)) from error
+
+
+def generated(folder):
+    """Let ragas propose cases."""
+    done = CliRunner().invoke(app, ["generate", "--from", str(folder), "--with", "ragas"])
+    assert done.exit_code == 2
+    raise MissingExtraError(done.output)
+
+
 USES = {
     "demo": [
         ("wordllama", vectors),
@@ -50,15 +71,19 @@ USES = {
         ("llama_index.retrievers.bm25", lambda folder: local.build(folder, corpus=str(folder))),
         ("Stemmer", lambda _: language.stem_words(["a"], "en")),
         ("pypdf", pdf),
+        ("wordllama", lambda _: Models(JudgeSettings(), Path()).embeddings),
     ],
     "openai": [
         ("llama_index.llms.openai_like", lambda _: models().llm),
         ("llama_index.embeddings.openai", lambda _: models().embeddings),
     ],
-    "datasets": [("datasets", lambda _: require("datasets", "datasets"))],
-    "benchmark": [("pytest_benchmark", lambda _: require("pytest_benchmark", "benchmark"))],
+    "datasets": [
+        ("pyarrow", table),
+        ("datasets", lambda folder: table(folder, "dataset: squad, split: train")),
+    ],
+    "benchmark": [("pytest_benchmark", lambda _: RagBenchmark(None, None))],
     "sweep": [("optuna", lambda _: Proposer(None, {}))],
-    "ragas": [("ragas", lambda _: metrics.get("ragas.faithfulness"))],
+    "ragas": [("ragas", lambda _: metrics.get("ragas.faithfulness")), ("ragas", generated)],
     "redis": [("redis", lambda _: open_cache("redis://127.0.0.1:1", Path()))],
     "report": [
         ("jinja2", lambda _: dashboard([])),
@@ -70,6 +95,15 @@ CASES = [
     for extra, uses in USES.items()
     for n, (module, use) in enumerate(uses)
 ]
+
+
+@pytest.mark.slow
+def test_everything_imports():
+    """With all extras, every module of ours and every package they name is imported."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests/everything.py"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 
 def test_every_extra_is_among_them():
@@ -85,7 +119,8 @@ def test_the_message_says_what_to_type(extra, module, use, tmp_path, monkeypatch
     (tmp_path / "a.md").write_text("# A\n\nText.\n")
     for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr("pytest_rag.metrics.semantic.find_spec", lambda _: None)
+    for asking in ("pytest_rag.metrics.semantic", "pytest_rag.extras"):
+        monkeypatch.setattr(f"{asking}.find_spec", lambda _: None)
     monkeypatch.setattr(sys, "meta_path", [_Missing(module), *sys.meta_path])
     _forget()
     with pytest.raises(MissingExtraError, match=rf"pip install 'pytest-rag\[{extra}\]'"):

@@ -43,25 +43,30 @@ def slug_of(query: str, taken: Collection[str]) -> str:
 def case_text(values: Mapping[str, Any], indent: int) -> str:
     """Return a case as an item of a block list, a key a line, lists and mappings in braces.
 
+    A mapping that is too long for a line has a line a key.
+
     Args:
         values: By key, in the order they are to have.
         indent: Column of the dash.
     """
-    import yaml
-
     lines: list[str] = []
     for key, value in values.items():
-        nested = isinstance(value, list | dict)
-        dumped = yaml.safe_dump(
-            {key: value},
-            sort_keys=False,
-            allow_unicode=True,
-            width=_WIDTH,
-            default_flow_style=None if nested else False,
-        )
-        lines += dumped.rstrip("\n").split("\n")
+        told = _dumped({key: value}, braces=isinstance(value, list | dict))
+        if isinstance(value, dict) and "\n" in told:
+            told = _dumped({key: value}, braces=False)
+        lines += told.split("\n")
     blank = " " * indent
     return "".join(f"{blank}{'  ' if n else '- '}{line}\n" for n, line in enumerate(lines))
+
+
+def _dumped(values: Mapping[str, Any], *, braces: bool) -> str:
+    import yaml
+
+    style = None if braces else False
+    text: str = yaml.safe_dump(
+        values, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=style
+    )
+    return text.rstrip("\n")
 
 
 def add_case(path: Path, values: Mapping[str, Any]) -> EvalSet:

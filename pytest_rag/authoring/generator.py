@@ -5,28 +5,28 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_rag import evalset as evalsets
 from pytest_rag.authoring.casefile import add_case, case_text, slug_of
 from pytest_rag.authoring.flags import Twins
 from pytest_rag.authoring.passages import in_order, passages_of
-from pytest_rag.authoring.proposals import RejectedError, prompt_of, read_proposal
+from pytest_rag.authoring.proposals import Offer, RejectedError, prompt_of, read_proposal
 from pytest_rag.errors import UsageError
 from pytest_rag.evalset.problems import Problems
 from pytest_rag.evalset.yamlpos import compose
 from pytest_rag.files import write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from pytest_rag.authoring.passages import Passage
     from pytest_rag.authoring.proposals import Proposal
-    from pytest_rag.authoring.scribe import Said, Scribe
+    from pytest_rag.authoring.scribe import Scribe
     from pytest_rag.types import Case
 
-__all__ = ["Generation", "Made"]
+__all__ = ["Author", "Generation", "Made", "Prompts"]
 
 _ROUNDS = 3
 _FAILURES = 5
@@ -48,6 +48,60 @@ class Made:
     before: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     stopped: str | None = None
+
+
+class Author(Protocol):
+    """Who makes proposals of passages."""
+
+    def reach(self, lacking: int) -> int:
+        """Return how many passages it wants to see for as many cases."""
+        ...
+
+    def offers(
+        self, batch: Sequence[Passage], taken: Mapping[Passage, Sequence[str]], lacking: int
+    ) -> Iterable[Offer]:
+        """Yield what comes of passages.
+
+        Args:
+            batch: The passages.
+            taken: The questions there are of each.
+            lacking: How many cases are wanted.
+        """
+        ...
+
+
+class Prompts:
+    """Asks the model for one case a passage, in words of our own.
+
+    Args:
+        scribe: Who is asked.
+        at_a_time: How many passages are asked of at the same time.
+    """
+
+    def __init__(self, scribe: Scribe, at_a_time: int) -> None:
+        self._scribe = scribe
+        self._at_a_time = at_a_time
+
+    def reach(self, lacking: int) -> int:
+        """Return as many as are asked of at the same time."""
+        return min(self._at_a_time, lacking)
+
+    def offers(
+        self,
+        batch: Sequence[Passage],
+        taken: Mapping[Passage, Sequence[str]],
+        lacking: int,  # noqa: ARG002
+    ) -> Iterator[Offer]:
+        """Yield one offer a passage."""
+        prompts = [(f"{p.gold}@{p.start}", prompt_of(p, taken.get(p, ()))) for p in batch]
+        for passage, said in zip(batch, self._scribe.ask(prompts), strict=True):
+            if said.failure is not None:
+                yield Offer(over=said.failure) if said.refused else Offer(failure=said.failure)
+                continue
+            try:
+                yield Offer(proposal=read_proposal(said.value or "", passage))
+            except RejectedError as rejected:
+                yield Offer(rejected=str(rejected))
 
 
 class Generation:
@@ -88,34 +142,35 @@ class Generation:
         """Return how many cases the file lacks."""
         return max(0, wanted - self.made.before - self.made.new)
 
-    def run(
-        self, scribe: Scribe, wanted: int, at_a_time: int, advance: Callable[[bool], object]
-    ) -> None:
+    def run(self, author: Author, wanted: int, advance: Callable[[bool], object]) -> None:
         """Ask until the file holds ``wanted`` cases with evidence, or there is no hope of it.
 
         Args:
-            scribe: Who is asked.
+            author: Who makes proposals.
             wanted: How many cases with evidence the file is to hold.
-            at_a_time: How many passages are asked of at the same time.
             advance: Called for every proposal, with whether it became a case.
         """
         work = self._work()
         failed = rejected = 0
-        while self.missing(wanted) and self.made.stopped is None:
-            batch = list(islice(work, min(at_a_time, self.missing(wanted))))
+        while (lacking := self.missing(wanted)) and self.made.stopped is None:
+            batch = list(islice(work, author.reach(lacking)))
             if not batch:
                 self.made.stopped = "The documents gave no more."
                 return
-            for passage, said in zip(batch, self._asked(scribe, batch), strict=True):
-                if said.refused:
-                    self.made.stopped = said.failure
+            for offer in author.offers(batch, self._taken, lacking):
+                if offer.over is not None:
+                    self.made.stopped = offer.over
                     continue
-                well = self._take(said, passage)
+                well = self._take(offer)
                 advance(well)
-                failed = failed + 1 if said.failure else 0
+                failed = failed + 1 if offer.failure else 0
                 rejected = 0 if well else rejected + 1
+                if not self.missing(wanted):
+                    return
+            if self.made.stopped is not None:
+                return
             if failed >= _FAILURES:
-                self.made.stopped = f"The model failed {failed} times in a row: {said.failure}."
+                self.made.stopped = f"The model failed {failed} times in a row: {offer.failure}."
             elif rejected >= _REJECTED:
                 self.made.stopped = f"The last {rejected} proposals were dropped."
 
@@ -125,35 +180,28 @@ class Generation:
         for _ in range(1, _ROUNDS):
             yield from self._passages
 
-    def _asked(self, scribe: Scribe, batch: Sequence[Passage]) -> list[Said]:
-        return scribe.ask([(f"{p.gold}@{p.start}", prompt_of(p, self._taken[p])) for p in batch])
+    def _take(self, offer: Offer) -> bool:
+        reason = offer.rejected
+        if offer.failure is not None:
+            reason = f"the model failed: {offer.failure}"
+        elif offer.proposal is not None:
+            reason = self._kept(offer.proposal)
+        if reason is not None:
+            self.made.dropped[reason] += 1
+        return reason is None
 
-    def _take(self, said: Said, passage: Passage) -> bool:
-        if said.failure is not None:
-            self.made.dropped[f"the model failed: {said.failure}"] += 1
-            return False
-        try:
-            proposal = read_proposal(said.text, passage)
-            self._keep(proposal)
-        except RejectedError as rejected:
-            self.made.dropped[str(rejected)] += 1
-            return False
-        return True
-
-    def _keep(self, proposal: Proposal) -> None:
-        """Write a proposal into the file.
-
-        Raises:
-            RejectedError: if its question is asked already.
-        """
+    def _kept(self, proposal: Proposal) -> str | None:
+        """Write a proposal into the file; return why not where its question is asked already."""
         if self.twins.of(proposal.question, self._queries) is not None:
-            raise RejectedError("near-duplicates of other questions")
+            return "near-duplicates of other questions"
         name = slug_of(proposal.question, self._ids)
         self._write(_values(name, proposal))
         self._ids.add(name)
         self._queries.append(proposal.question)
-        self._taken[proposal.passage].append(proposal.question)
+        for passage, _ in proposal.evidence:
+            self._taken[passage].append(proposal.question)
         self.made.new += 1
+        return None
 
     def _write(self, values: dict[str, Any]) -> None:
         if not self._path.exists():
@@ -175,12 +223,16 @@ class Generation:
 
 
 def _values(name: str, proposal: Proposal) -> dict[str, Any]:
+    quotes: dict[str, list[str]] = defaultdict(list)
+    for passage, quote in proposal.evidence:
+        if quote not in quotes[passage.gold]:
+            quotes[passage.gold].append(quote)
     return {
         "id": name,
         "query": proposal.question,
         "answer": proposal.answer,
-        "relevant": [proposal.passage.document],
-        "evidence": {proposal.passage.gold: proposal.evidence},
+        "relevant": list(dict.fromkeys(passage.document for passage, _ in proposal.evidence)),
+        "evidence": {gold: q[0] if len(q) == 1 else q for gold, q in quotes.items()},
     }
 
 

@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag.authoring.flags import SUPPORTED, leak, support
 from pytest_rag.metrics.text import content_words, words
+from pytest_rag.sentences import split_sentences
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_rag.authoring.passages import Passage
 
-__all__ = ["Proposal", "RejectedError", "prompt_of", "read_proposal"]
+__all__ = [
+    "UNREADABLE",
+    "Offer",
+    "Proposal",
+    "RejectedError",
+    "prompt_of",
+    "proposal_of",
+    "read_proposal",
+]
+
+UNREADABLE = "the model did not answer with the JSON it was asked for"
 
 _PROMPT = """\
 You write questions that test a system which answers from documents. What stands between tags is \
@@ -35,6 +46,7 @@ If the text holds nothing that is worth asking, return {{"question": null}}.
 """
 _EARLIER = "\nThese questions are taken, ask something else: {taken}"
 _OBJECT = re.compile(r"\{.*\}", re.DOTALL)
+_HOP = re.compile(r"\s*\(?<\d+-hop>\)?")
 _LONGEST = {"question": 400, "answer": 1000, "evidence": 2000}
 _SPEAKS_OF_TEXT = re.compile(
     r"\b(?:according to|in|from|by|based on|of|mentioned in|does) (?:the|this|that)"
@@ -54,16 +66,32 @@ class Proposal:
     """A question with its answer and where that stands.
 
     Attributes:
-        passage: It was made from.
         question: To be asked.
         answer: The reference answer.
-        evidence: Words of the document, exactly as it has them.
+        evidence: The passages it was made from, each with words of the document, exactly as it
+            has them.
     """
 
-    passage: Passage
     question: str
     answer: str
-    evidence: str
+    evidence: tuple[tuple[Passage, str], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """What came of one attempt at a case: a proposal, or why there is none.
+
+    Attributes:
+        proposal: Held against its passages.
+        rejected: Why what was proposed makes no case, the same for all of a kind.
+        failure: What broke when the model was asked, in a clause.
+        over: Why nothing more is worth asking, in a sentence.
+    """
+
+    proposal: Proposal | None = None
+    rejected: str | None = None
+    failure: str | None = None
+    over: str | None = None
 
 
 def prompt_of(passage: Passage, taken: Sequence[str] = ()) -> str:
@@ -88,15 +116,59 @@ def read_proposal(said: str, passage: Passage) -> Proposal:
     if "question" in given and given["question"] is None:
         raise RejectedError("the model found nothing worth asking")
     question, answer, quoted = (_text(given, key) for key in _LONGEST)
-    if _SPEAKS_OF_TEXT.search(question):
-        raise RejectedError("the question speaks of the text")
     evidence = _literal(quoted, passage.text)
     if evidence is None:
         raise RejectedError("the evidence does not stand in the document")
-    _bears_out(answer, evidence, passage.text)
+    return _held(question, answer, ((passage, evidence),))
+
+
+def proposal_of(question: object, answer: object, passages: Sequence[Passage]) -> Proposal:
+    """Return a question and an answer that came without evidence, held against their passages.
+
+    The evidence is the sentence of each passage that holds most words of the answer, those of the
+    question left aside; a passage that holds none of them is no gold.
+
+    Args:
+        question: As a generator gave it.
+        answer: Likewise.
+        passages: It was shown.
+
+    Raises:
+        RejectedError: if the documents do not bear it out.
+    """
+    given = {"question": question, "answer": answer}
+    bare = {key: _HOP.sub("", v) if isinstance(v, str) else v for key, v in given.items()}
+    asked, said = _text(bare, "question"), _text(bare, "answer")
+    told = set(content_words(said))
+    wanted = told - set(words(asked)) or told
+    found = [(passage, _sentence(passage.text, wanted)) for passage in passages]
+    return _held(asked, said, tuple((passage, quote) for passage, quote in found if quote))
+
+
+def _sentence(text: str, wanted: set[str]) -> str | None:
+    """Return the sentence that holds most of some words; None where none holds any."""
+    best, most = None, 0
+    for sentence in split_sentences(text):
+        held = len(wanted & set(words(sentence.text)))
+        if held > most:
+            plain = " ".join(text[sentence.start : sentence.end].split())
+            best, most = _literal(sentence.text, text) or plain, held
+    return best
+
+
+def _held(question: str, answer: str, evidence: tuple[tuple[Passage, str], ...]) -> Proposal:
+    """Return a proposal whose documents bear it out.
+
+    Raises:
+        RejectedError: if they do not, or the question is none that can stand alone.
+    """
+    if _SPEAKS_OF_TEXT.search(question):
+        raise RejectedError("the question speaks of the text")
+    texts = " ".join(passage.text for passage, _ in evidence)
+    _bears_out(answer, " ".join(quote for _, quote in evidence), texts)
     if leak(question, [answer]) is not None:
         raise RejectedError("the question holds its answer")
-    return Proposal(passage=passage, question=question, answer=answer, evidence=evidence)
+    return Proposal(question=question, answer=answer, evidence=evidence)
 
 
 def _object(said: str) -> dict[str, Any]:
@@ -108,11 +180,11 @@ def _object(said: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         given = None
     if not isinstance(given, dict):
-        raise RejectedError("the model did not answer with the JSON it was asked for")
+        raise RejectedError(UNREADABLE)
     return given
 
 
-def _text(given: dict[str, Any], key: str) -> str:
+def _text(given: Mapping[str, Any], key: str) -> str:
     value = given.get(key)
     if isinstance(value, int | float) and not isinstance(value, bool):
         value = str(value)

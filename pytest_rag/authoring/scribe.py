@@ -8,7 +8,7 @@ import uuid
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pytest_rag.costs.budget import open_budget
 from pytest_rag.costs.ledger import billable, ledger_of
@@ -25,7 +25,7 @@ from pytest_rag.replay.ceiling import paid_by
 from pytest_rag.trace import Trace, trace
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from pytest_rag.config import Config
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STAGE", "Books", "Said", "Scribe"]
 
+T = TypeVar("T")
 STAGE = "generate"
 _GRACE_S = 2.0
 _SHOWN = 200
@@ -43,16 +44,16 @@ _EXAMPLE = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Said:
-    """What came of asking once: a text, or why there is none.
+class Said(Generic[T]):
+    """What came of asking once: a value, or why there is none.
 
     Attributes:
-        text: As the model gave it.
+        value: As the model gave it; None where something broke.
         failure: What broke, in a clause; None where nothing did.
         refused: Whether it was not asked, for the sake of the ceiling.
     """
 
-    text: str = ""
+    value: T | None = None
     failure: str | None = None
     refused: bool = False
 
@@ -99,15 +100,24 @@ class Scribe:
         name: Of the evalset that is written.
         path: Its file.
         limit_usd: The ceiling on all it asks, or None.
+        embeds: Whether the embedding model will be asked too.
 
     Attributes:
         books: What it has cost.
 
     Raises:
-        UsageError: if no model is configured, or its key is not set.
+        UsageError: if no model is configured, its key is not set, or its package is missing.
     """
 
-    def __init__(self, config: Config, name: str, path: Path, limit_usd: float | None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        name: str,
+        path: Path,
+        limit_usd: float | None,
+        *,
+        embeds: bool = False,
+    ) -> None:
         if config.writer.model is None:
             raise UsageError(f"There is no model that writes: {_EXAMPLE}")
         self.books = Books(config, name)
@@ -122,7 +132,7 @@ class Scribe:
         )
         self._loop = LoopThread()
         try:
-            self._models = Models(config.writer, config.root).made()
+            self._models = Models(config.writer, config.root).made(embeds=embeds)
             self.model = self._models.model
             self._tape = self._deck.tape(name, path)
         except MissingKeyError as error:
@@ -132,7 +142,7 @@ class Scribe:
             self.close()
             raise
 
-    def ask(self, prompts: Sequence[tuple[str, str]]) -> list[Said]:
+    def ask(self, prompts: Sequence[tuple[str, str]]) -> list[Said[str]]:
         """Ask several prompts at the same time.
 
         Args:
@@ -156,11 +166,28 @@ class Scribe:
         self._deck.close()
         self.books.close()
 
-    async def _all(self, prompts: Sequence[tuple[str, str]]) -> list[Said]:
-        self._models.loop = asyncio.get_running_loop()
-        return await asyncio.gather(*(self._one(name, prompt) for name, prompt in prompts))
+    async def told(self, name: str, prompt: str) -> Said[str]:
+        """Ask one prompt, to code that runs on a loop of its own.
 
-    async def _one(self, name: str, prompt: str) -> Said:
+        Args:
+            name: Of the prompt.
+            prompt: What is asked.
+        """
+        return await self._elsewhere(name, partial(self._models.ask, prompt))
+
+    async def embedded(self, name: str, texts: Sequence[str]) -> Said[list[list[float]]]:
+        """Ask the embedding model for a vector a text, to code that runs on a loop of its own."""
+        return await self._elsewhere(name, partial(self._models.embed, texts))
+
+    async def _elsewhere(self, name: str, ask: Callable[[], Awaitable[T]]) -> Said[T]:
+        return await asyncio.wrap_future(self._loop.submit(self._one(name, ask)))
+
+    async def _all(self, prompts: Sequence[tuple[str, str]]) -> list[Said[str]]:
+        asked = (self._one(name, partial(self._models.ask, prompt)) for name, prompt in prompts)
+        return await asyncio.gather(*asked)
+
+    async def _one(self, name: str, ask: Callable[[], Awaitable[T]]) -> Said[T]:
+        self._models.loop = asyncio.get_running_loop()
         opened, purse = Trace(), None
         limit = self._config.writer.timeout_s
         taken = functools.partial(scope.taking, self._tape, name, 0, timeout_s=limit, judge=STAGE)
@@ -172,10 +199,10 @@ class Scribe:
                 taken(opened),
             ):
                 async with asyncio.timeout(limit):
-                    said = await self._models.ask(prompt)
+                    said = await ask()
             if purse is not None:
                 purse.raise_refusal()
-            return Said(text=said)
+            return Said(value=said)
         except Exception as error:  # noqa: BLE001 - one failure is one dropped proposal
             refusal = error if isinstance(error, BudgetError) else purse and purse.refused
             if refusal is not None:  # whatever the client made of it

@@ -256,7 +256,7 @@ def _use(
     if not answers:
         return "do not use", f"no answer got a score: {why_lost}"
     if found.value is None or found.low is None:
-        return "do not use", _nothing(people)
+        return "do not use", _nothing(told, people)
     agrees = f"{name} {found.value:.2f} [{found.low:.2f}, {found.high:.2f}]"
     if found.low <= 0:
         return "do not use", f"{agrees} is not shown to be better than chance"
@@ -274,7 +274,10 @@ def _use(
     return "gate", f"{agrees} reaches {bar:.2g}{whose}"
 
 
-def _nothing(people: People) -> str:
+def _nothing(told: dict[str, Any], people: People) -> str:
     if len(set(people.values)) == 1:
         return "people said the same of every answer, which shows nothing"
+    ranked = told.get("auc", told.get("spearman", _NONE)).value
+    if ranked not in (None, 0.5):
+        return "there are too few questions to choose by some and try it on the others"
     return "its scores do not tell the answers apart"

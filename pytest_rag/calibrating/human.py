@@ -33,6 +33,7 @@ FIELDS: Mapping[str, tuple[str, ...]] = {
 
 _REQUIRED = ("question", "answer", "label")
 _TEXT = "text"
+_MOST = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +223,9 @@ class _Row:
 
     def _label(self, key: str, value: Any) -> Label | None:
         if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if isinstance(value, int) and abs(value) > _MOST:
+            self._report(f"{key!r} is too large a number for a label.")
             return None
         if isinstance(value, bool | int | float | str):
             return value.strip() if isinstance(value, str) else value

@@ -31,6 +31,10 @@ def generate(
         Path, typer.Option("-o", "--out", metavar="FILE", help="Where they go: NAME.rag.yaml.")
     ] = _OUT,
     seed: Annotated[int, typer.Option(metavar="N", help="Decides which passages come first.")] = 0,
+    with_: Annotated[
+        str | None,
+        typer.Option("--with", metavar="ragas", help="Let ragas' test-set generator propose them."),
+    ] = None,
     max_cost: Annotated[
         str | None, typer.Option(metavar="USD", help="Ask nothing that could make it cost more.")
     ] = None,
@@ -46,15 +50,16 @@ def generate(
 
     limit = amount(max_cost)
     need_evalset_name(out)
+    _need_writer(with_)
     settings = config.load(find_root(Path.cwd()))
     work = Generation(out, read_documents(from_), source=str(from_), seed=seed)
     if not work.missing(number):
         typer.echo(f"{out} holds {work.made.before} such cases already. For more: -n {number * 2}")
         return
     name = out.name.removesuffix(".rag.yaml").removesuffix(".rag.yml")
-    scribe = Scribe(settings, name, out, limit)
+    scribe = Scribe(settings, name, out, limit, embeds=with_ is not None)
     try:
-        ended = _run(work, scribe, number, settings.concurrency)
+        ended = _run(work, scribe, number, settings.concurrency, with_)
     finally:
         scribe.close()
     for line in _told(work, out, scribe.books):
@@ -62,8 +67,28 @@ def generate(
     raise typer.Exit(_status(work, ended=ended))
 
 
-def _run(work: Generation, scribe: Scribe, number: int, at_a_time: int) -> bool:
+def _need_writer(name: str | None) -> None:
+    """Make sure that who is to propose cases can.
+
+    Raises:
+        UsageError: if it is nobody that is known.
+        MissingExtraError: if its package is not installed.
+    """
+    from pytest_rag.errors import UsageError
+    from pytest_rag.extras import need
+
+    if name not in (None, "ragas"):
+        raise UsageError(
+            f"--with takes 'ragas', not {name!r}; without it the model is asked alone."
+        )
+    if name is not None:
+        need("ragas", "ragas")
+
+
+def _run(work: Generation, scribe: Scribe, number: int, at_a_time: int, with_: str | None) -> bool:
     """Ask until there are enough; False where somebody interrupts."""
+    from pytest_rag.authoring.generator import Prompts
+    from pytest_rag.authoring.ragas import Ragas
     from pytest_rag.cli.terminal import steps
 
     with steps(work.missing(number)) as bar:
@@ -74,8 +99,9 @@ def _run(work: Generation, scribe: Scribe, number: int, at_a_time: int) -> bool:
             else:
                 bar.begin(f"{sum(work.made.dropped.values()):,} dropped")
 
+        asked = Prompts(scribe, at_a_time) if with_ is None else Ragas(scribe, at_a_time, bar.begin)
         try:
-            work.run(scribe, number, at_a_time, advance)
+            work.run(asked, number, advance)
         except KeyboardInterrupt:
             return False
     return True

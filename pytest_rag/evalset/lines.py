@@ -82,7 +82,9 @@ def _jsonl(file: BinaryIO, problems: Problems) -> Iterator[tuple[int, Row]]:
             try:
                 yield number, _object(line)
             except json.JSONDecodeError as error:
-                problems.add(f"This is not valid JSON: {error.msg}.", number, error.colno)
+                problems.add(
+                    f"This is not valid JSON: {error.msg.removesuffix(' at')}.", number, error.colno
+                )
             except _RowError as error:
                 problems.add(str(error), number)
         if problems.full:
@@ -132,7 +134,11 @@ def json_rows(path: Path, problems: Problems) -> Iterator[tuple[int, Row]]:
         if error.msg == "Extra data":  # JSON lines under another name
             yield from jsonl_rows(path, problems)
         else:
-            problems.add(f"This is not valid JSON: {error.msg}.", error.lineno, error.colno)
+            problems.add(
+                f"This is not valid JSON: {error.msg.removesuffix(' at')}.",
+                error.lineno,
+                error.colno,
+            )
     except _RowError as error:
         problems.add(str(error))
     else:

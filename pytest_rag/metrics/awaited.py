@@ -11,10 +11,30 @@ if TYPE_CHECKING:
 
     from pytest_rag.types import Case, Observation, Score
 
-__all__ = ["AsyncMetric", "Judge"]
+__all__ = ["AsyncMetric", "Embeds", "Judge", "Speaks"]
 
 
-class Judge(Protocol):
+class Speaks(Protocol):
+    """A language model."""
+
+    async def ask(self, prompt: str) -> str:
+        """Return what it answers."""
+        ...
+
+
+class Embeds(Protocol):
+    """An embedding model."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a vector a text."""
+        ...
+
+    def embed_now(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return a vector a text, to code apart that cannot await."""
+        ...
+
+
+class Judge(Speaks, Embeds, Protocol):
     """The models that judge answers, as ``[tool.pytest-rag.judge]`` names them.
 
     Attributes:
@@ -39,18 +59,6 @@ class Judge(Protocol):
     @property
     def awaits(self) -> bool:
         """Whether the language model awaits, or blocks."""
-        ...
-
-    async def ask(self, prompt: str) -> str:
-        """Return what the language model answers."""
-        ...
-
-    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector a text."""
-        ...
-
-    def embed_now(self, texts: Sequence[str]) -> list[list[float]]:
-        """Return a vector a text, to code of `apart` that cannot await."""
         ...
 
     async def apart(self, main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:

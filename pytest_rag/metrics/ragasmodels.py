@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_rag.errors import JudgeError
 
 if TYPE_CHECKING:
-    from pytest_rag.metrics.awaited import Judge
+    from pytest_rag.metrics.awaited import Embeds, Speaks
 
 __all__ = ["embedding_of", "legacy_embedding_of", "legacy_model_of", "model_of"]
 
@@ -23,22 +23,22 @@ Return only JSON that complies with this schema:
 """
 
 
-def model_of(judge: Judge) -> Any:
+def model_of(judge: Speaks) -> Any:
     """Return the judge's language model for ragas' current interface."""
     return _model_class()(judge)
 
 
-def embedding_of(judge: Judge) -> Any:
+def embedding_of(judge: Embeds) -> Any:
     """Return the judge's embeddings for ragas' current interface."""
     return _embedding_class()(judge)
 
 
-def legacy_model_of(judge: Judge) -> Any:
+def legacy_model_of(judge: Speaks) -> Any:
     """Return the judge's language model for ragas' older interface."""
     return _legacy_model_class()(judge)
 
 
-def legacy_embedding_of(judge: Judge) -> Any:
+def legacy_embedding_of(judge: Embeds) -> Any:
     """Return the judge's embeddings for ragas' older interface."""
     return _legacy_embedding_class()(judge)
 
@@ -52,7 +52,7 @@ def _model_class() -> type:
 
         is_async = True
 
-        def __init__(self, judge: Judge) -> None:
+        def __init__(self, judge: Speaks) -> None:
             self.judge = judge
             self.problem: Exception | None = None
 
@@ -69,7 +69,7 @@ def _model_class() -> type:
     return JudgeModel
 
 
-async def _structured(judge: Judge, prompt: str, response_model: Any) -> Any:
+async def _structured(judge: Speaks, prompt: str, response_model: Any) -> Any:
     said = await judge.ask(prompt)
     try:
         return response_model.model_validate_json(_json_in(said))
@@ -103,7 +103,9 @@ def _embedding_class() -> type:
     class JudgeEmbedding(BaseRagasEmbedding):
         """Embeds with the judge's model."""
 
-        def __init__(self, judge: Judge) -> None:
+        is_async = True
+
+        def __init__(self, judge: Embeds) -> None:
             super().__init__()
             self.judge = judge
 
@@ -127,7 +129,7 @@ def _legacy_model_class() -> type:
     class LegacyJudgeModel(BaseRagasLLM):
         """Asks the judge for text, as often as ragas wants answers."""
 
-        def __init__(self, judge: Judge) -> None:
+        def __init__(self, judge: Speaks) -> None:
             super().__init__()
             self.judge = judge
             self.problem: Exception | None = None
@@ -157,7 +159,7 @@ def _legacy_embedding_class() -> type:
     class LegacyJudgeEmbedding(BaseRagasEmbeddings):
         """Embeds with the judge's model."""
 
-        def __init__(self, judge: Judge) -> None:
+        def __init__(self, judge: Embeds) -> None:
             super().__init__()
             self.judge = judge
             self.set_run_config(RunConfig(max_retries=1))

@@ -181,8 +181,19 @@ def test_a_real_terminal(project, tmp_path):
     assert load(Path("a.rag.yaml")).cases[1].answers == ("Last day.",)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("typed", [["\x03"], ["\x04"], ["1", "\x03"]], ids=["C", "D", "later"])
+def test_ctrl_c_and_ctrl_d_leave_the_file_alone(project, tmp_path, typed):
+    """At any question; no traceback, and nothing half written."""
+    told = _typed(tmp_path, ["When are the salaries paid out?"], typed)
+    assert "wrote" not in told
+    assert "Traceback" not in told
+    assert "Aborted." in told.rstrip().splitlines()[-1], told
+    assert Path("a.rag.yaml").read_text() == FILE
+
+
 def _typed(folder, args, answers):
-    """Run `capture` in a terminal and type answers to its questions."""
+    """Run `capture` in a terminal and type answers to its questions, or a control character."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)
@@ -201,7 +212,8 @@ def _typed(folder, args, answers):
         if not read:
             break
         if answers and told.rstrip().endswith(b":"):
-            os.write(terminal, f"{answers.pop(0)}\n".encode())
+            said = answers.pop(0)
+            os.write(terminal, (said if said < " " else f"{said}\n").encode())
             told += b"\n"
     os.waitpid(pid, 0)
     os.close(terminal)

@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 
 KEY = "PYTEST_RAG_TEST_JUDGE_KEY"
 PRICES = {"judge-1": Price(input=1.0, output=2.0)}
+APP = """
+    def build():
+        return lambda query: {
+            "answer": f"Answer to {query}.",
+            "retrieved": [{"id": "a.md", "text": "A text."}],
+            "usage": {"model": "m-1", "input_tokens": 10, "output_tokens": 5},
+        }
+    """
+CONFIG = """
+    [tool.pytest-rag]
+    prices = {{judge-1 = {{input = 1, output = 2}}, m-1 = {{input = 1, output = 1}}}}
+
+    [tool.pytest-rag.judge]
+    model = {{openai_compatible = {{base_url = "{url}", model = "judge-1"}}}}
+    """
+"""A pipeline that answers at once, and a project whose judge is a server at ``url``."""
 USAGE = {"prompt_tokens": 100, "completion_tokens": 10, "total_tokens": 110}
 
 

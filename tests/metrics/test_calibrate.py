@@ -126,6 +126,16 @@ def test_a_copy_of_the_labels_may_gate_and_dice_may_not(project):
     assert manners["table"] == {"bad_bad": 26, "bad_good": 0, "good_bad": 0, "good_good": 26}
 
 
+def test_too_few_questions_are_not_blamed_on_the_metric(project):
+    """Twenty answers to one question leave nothing to try a threshold on, however they are told."""
+    row = {"question": "q", "references": ["Five days."]}
+    rows = [{**row, "answer": "Five days.", "label": 1}, {**row, "answer": "No.", "label": 0}] * 10
+    (project / "human.jsonl").write_text("".join(f"{json.dumps(each)}\n" for each in rows))
+    status, said = typed("calibrate", "human.jsonl", "--metric", "token_f1")
+    assert (status, "token_f1: do not use" in said) == (0, True)
+    assert "there are too few questions to choose by some and try it on the others" in said
+
+
 def test_the_file_is_made_for_review(project):
     """Sorted, the same again, and other metrics stay in it."""
     typed(*CALIBRATE)
@@ -320,6 +330,10 @@ GOOD_ROW = '{"question": "q", "answer": "a", "label": "yes"}'
         (['{"question": " ", "answer": "", "label": 1}'], "'question' must be a text, not ' '."),
         (['{"question": "q", "answer": "a", "label": [[1]]}'], "must be a number, true, false or"),
         (['{"question": "q", "answer": "a", "label": NaN}'], "NaN is not a finite number."),
+        (
+            ['{"question": "q", "answer": "a", "label": 1' + "0" * 400 + "}"],
+            "human.jsonl:1: 'label' is too large a number for a label.",
+        ),
         (
             ['{"question": "q", "answer": "a", "human": {"right": 1, "fluent": 0}}'],
             "'human' holds 'right' and 'fluent': say which counts: --map label=human.right",

@@ -8,7 +8,7 @@ import re
 import sys
 
 import pytest
-from judges import JudgeServer, case, judged, seen, trusted
+from judges import APP, CONFIG, JudgeServer, case, judged, seen, trusted
 from llama_parts import BlockingLLM, ChatLLM
 
 from pytest_rag import ConfigError, metrics
@@ -190,21 +190,6 @@ def test_judges_are_asked_at_the_same_time(judge):
     assert most == 2
 
 
-APP = """
-    def build():
-        return lambda query: {
-            "answer": f"Answer to {query}.",
-            "retrieved": [{"id": "a.md", "text": "A text."}],
-            "usage": {"model": "m-1", "input_tokens": 10, "output_tokens": 5},
-        }
-    """
-CONFIG = """
-    [tool.pytest-rag]
-    prices = {{judge-1 = {{input = 1, output = 2}}, m-1 = {{input = 1, output = 1}}}}
-
-    [tool.pytest-rag.judge]
-    model = {{openai_compatible = {{base_url = "{url}", model = "judge-1"}}}}
-    """
 UNWELL = {0: (429, "RateLimitError"), 1: ("Who knows?", "its answer ")}
 """By a case's number modulo ten, what faithfulness and correctness hear, and the reason then."""
 

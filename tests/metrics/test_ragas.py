@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from judges import JudgeServer, case, judged, seen, trusted
+from judges import APP, CONFIG, JudgeServer, case, judged, seen, trusted
 
 from pytest_rag import ConfigError, metrics
 from pytest_rag.config import JudgeSettings
@@ -200,23 +200,6 @@ def test_without_ragas_it_says_what_to_type(monkeypatch):
     monkeypatch.setattr(ragas, "_known", missing)
     with pytest.raises(MissingExtraError, match="pytest-rag"):
         metrics.get("ragas.faithfulness")
-
-
-APP = """
-    def build():
-        return lambda query: {
-            "answer": f"Answer to {query}",
-            "retrieved": [{"id": "a.md", "text": "A text."}],
-            "usage": {"model": "m-1", "input_tokens": 10, "output_tokens": 5},
-        }
-    """
-CONFIG = """
-    [tool.pytest-rag]
-    prices = {{judge-1 = {{input = 1, output = 2}}, m-1 = {{input = 1, output = 1}}}}
-
-    [tool.pytest-rag.judge]
-    model = {{openai_compatible = {{base_url = "{url}", model = "judge-1"}}}}
-    """
 
 
 def test_thirty_cases_with_three_metrics_cost_what_was_asked(judge, run_rag, pytester):

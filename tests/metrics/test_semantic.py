@@ -32,6 +32,13 @@ def test_a_paraphrase_is_nearer_than_another_answer():
         assert metric.score(of, seen(reference)).value == pytest.approx(1.0, abs=1e-5)
 
 
+def test_half_a_character_is_no_obstacle():
+    """JSON may hold one half of a surrogate pair, which no tokenizer takes."""
+    metric = metrics.get("semantic_similarity")
+    of = case(answers=("Five days.",))
+    assert metric.score(of, seen("Five days.\ud800")).value > 0.8
+
+
 def test_an_answer_to_another_question_is_less_relevant():
     """Relevance is to the query, whatever the reference answer says."""
     metric = metrics.get("answer_relevance")
