@@ -86,6 +86,7 @@ class Advice(_Part):
     reason: str = Field(description="What nobody has found of its judge, or what was found.")
     checked: int = Field(description="Cases with a check on it.")
     missed: list[str] = Field(description="Those of them that do not keep it.")
+    broken: str | None = Field(description="Why a run has no score to check, the first reason.")
 
 
 class Trouble(_Part):

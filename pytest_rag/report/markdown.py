@@ -153,7 +153,8 @@ def _doubts(each: EvalSetSummary) -> Iterator[str]:
         yield "cases or limits changed, see below"
     for advice in each.advice:
         missed = f", missed by {count(len(advice.missed), 'case')}" if advice.missed else ""
-        yield f"{code(advice.metric)} decides nothing{missed}: {code(advice.reason)}"
+        broken = f" ({code(advice.broken)})" if advice.broken else ""
+        yield f"{code(advice.metric)} decides nothing{missed}{broken}: {code(advice.reason)}"
     yield from map(code, each.held.notes)
 
 

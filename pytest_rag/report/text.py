@@ -197,7 +197,8 @@ def _advice(advice: Sequence[Advice], width: int) -> Iterator[Line]:
     """Yield what was judged and decides nothing, with what to type where that helps."""
     for each in advice:
         missed = f"; its check was missed by {_named(each.missed)}" if each.missed else ""
-        text = f"{each.metric} decides nothing{missed}: {each.reason}"
+        broken = f" ({each.broken})" if each.broken else ""
+        text = f"{each.metric} decides nothing{missed}{broken}: {each.reason}"
         yield from labelled("advisory", text, width, "bold" if each.missed else "dim")
 
 

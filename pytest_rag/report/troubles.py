@@ -43,12 +43,14 @@ class Advice:
         reason: Why: what nobody has found of its judge, or what was found.
         checked: Cases with a check on it.
         missed: Those of them that do not keep it in every run, in the order they ran.
+        broken: The first reason why a run has no score to check, such as a judge that broke.
     """
 
     metric: str
     reason: str
     checked: int
     missed: tuple[str, ...]
+    broken: str | None
 
 
 def troubles(
@@ -79,16 +81,25 @@ def advice(cases: Mapping[str, Sequence[Result]], held: Held) -> Iterator[Advice
     compared = () if held.comparison is None else held.comparison.metrics
     reasons |= {each.metric: each.advisory for each in compared if each.advisory}
     kept: dict[str, dict[str, bool]] = {}
+    broken: dict[str, str] = {}
     for case, runs in cases.items():
         for check in (check for run in runs for check in run.checks):
             if not decides(check):
                 reasons.setdefault(check["metric"], check["advisory"])
                 of = kept.setdefault(check["metric"], {})
                 of[case] = of.get(case, True) and check["passed"]
+                if check["value"] is None:
+                    broken.setdefault(check["metric"], cut(check.get("reason") or "unknown"))
     for metric, reason in sorted(reasons.items()):
         of = kept.get(metric, {})
         missed = tuple(case for case, well in of.items() if not well)
-        yield Advice(metric=metric, reason=reason, checked=len(of), missed=missed)
+        yield Advice(
+            metric=metric,
+            reason=reason,
+            checked=len(of),
+            missed=missed,
+            broken=broken.get(metric),
+        )
 
 
 def decides(check: Mapping[str, Any]) -> bool:

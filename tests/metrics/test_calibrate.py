@@ -255,6 +255,7 @@ def test_an_error_of_a_trusted_judge_is_an_error(project, judge):
     status, said = typed("run", "evalsets", "--baseline", "none")
     assert (status, "2 passed" in said) == (0, True)
     assert "missed: manners mean 2 of 2 cases could not be measured" in said
+    assert "the judge failed: AuthenticationError" in said
     trust(project / FILE)
     status, said = typed("run", "evalsets", "--baseline", "none")
     assert (status, "2 errors" in said) == (3, True)
