@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import pytest
 from llama_index.core.schema import QueryBundle
 from llama_index.llms.openai_like import OpenAILike
 
-from pytest_rag import CachedQueryEngine, LocalPipeline, load_evalset
+from pytest_rag import CachedQueryEngine, LocalPipeline, load_evalset, records, stats
 from pytest_rag.pipelines import optimise as parts
 from pytest_rag.pipelines.embedding import WordLlamaEmbedding
 from pytest_rag.pipelines.factory import load_object
@@ -25,6 +26,14 @@ if TYPE_CHECKING:
 _EVALSETS = Path(__file__).parents[2] / "evalsets"
 _SETS = ("handbook", "python_reference")
 _DELAY_S = 0.2
+_READS_S = 0.2, 0.001  # in any case, and for each token
+_EXAMPLE = {"before": "", "after": "    infer_filters: true\n    sentence_tokens: 350\n"}
+_READER = """
+from llama_index.llms.openai_like import OpenAILike
+
+def build():
+    return OpenAILike(model="gpt-4o-mini", api_base="{url}", api_key="k", is_chat_model=True)
+"""
 
 
 def _local(name: str, **params: Any) -> LocalPipeline:
@@ -88,15 +97,67 @@ def test_inferred_filters(row, name: str) -> None:
         f"{len(narrowed)} of {len(cases)} questions narrowed{mean}")  # fmt: skip
 
 
-@pytest.fixture
-def slow_model() -> Iterator[OpenAILike]:
-    """A model that answers after 200 ms, in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("server.py")), str(_DELAY_S)]
+@contextmanager
+def _served(*seconds: float) -> Iterator[OpenAILike]:
+    """A model that takes so long for an answer, and for each token, in a process of its own."""
+    command = [sys.executable, str(Path(__file__).with_name("server.py")), *map(str, seconds)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         url = server.stdout.readline().strip()
         yield OpenAILike(model="gpt-4o-mini", api_base=url, api_key="k", is_chat_model=True)
         server.kill()
+
+
+@pytest.fixture
+def slow_model() -> Iterator[OpenAILike]:
+    """A model that answers after 200 ms."""
+    with _served(_DELAY_S) as model:
+        yield model
+
+
+def test_the_example_before_and_after(row, tmp_path: Path) -> None:
+    """The half of the handbook's questions that judges, one at a time, before and after."""
+    written = (_EVALSETS / "handbook.rag.yaml").read_text(encoding="utf-8")
+    params = f"    corpus: {_EVALSETS / 'handbook'}\n    synthesizer: llm\n    llm: reader:build\n"
+    found = {}
+    with _served(*_READS_S) as model:
+        (tmp_path / "reader.py").write_text(_READER.format(url=model.api_base), encoding="utf-8")
+        for name, more in _EXAMPLE.items():
+            text = written.replace("    corpus: handbook\n", params + more)
+            (tmp_path / f"{name}.rag.yaml").write_text(text, encoding="utf-8")
+            found[name] = _ran(tmp_path, name)
+    _factor(row, "p95 latency", found, _p95, "ms")
+    _factor(row, "p50 latency", found, lambda runs: statistics.median(_times_of(runs)), "ms")
+    _factor(row, "input tokens", found, lambda runs: sum(run.input_tokens for run in runs), "")
+    _factor(row, "cost", found, lambda runs: 1000 * sum(run.cost_usd for run in runs), "m$")
+
+
+def _ran(folder: Path, name: str) -> Sequence[Any]:
+    """Return the results of the shard that judges."""
+    options = ["--shard", "2/2", "--concurrency", "1", "--warmup", "1", "--baseline", "none"]
+    command = [sys.executable, "-m", "pytest_rag", "run", f"{name}.rag.yaml", *options]
+    subprocess.run([*command, "--out", f"{name}.jsonl"], cwd=folder, check=False)
+    results = records.read(folder / f"{name}.jsonl").results
+    assert {run.outcome for run in results} <= {"passed", "failed"}
+    return results
+
+
+def _times_of(runs: Sequence[Any]) -> list[float]:
+    return [run.latency_ms for run in runs]
+
+
+def _p95(runs: Sequence[Any]) -> float:
+    return stats.quantile(_times_of(runs), 0.95)
+
+
+def _factor(row, what: str, found: Any, figure: Any, unit: str) -> None:
+    before, after = (figure(found[name]) for name in _EXAMPLE)
+    row(
+        f"the example, {what}",
+        f"{before / after:.2f}x",
+        "",
+        f"{before:,.2f} to {after:,.2f} {unit}, {len(found['after'])} questions",
+    )
 
 
 def test_repeated_questions(row, slow_model: OpenAILike) -> None:
