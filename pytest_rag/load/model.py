@@ -66,8 +66,12 @@ class Step:
 
     @property
     def counted(self) -> tuple[Sample, ...]:
-        """Questions that were to be asked after the warm-up."""
-        return tuple(each for each in self.samples if each.start >= self.warmup_s)
+        """Questions to be asked after the warm-up, and those of it that then came to no answer."""
+        return tuple(each for each in self.samples if self._counts(each))
+
+    def _counts(self, each: Sample) -> bool:
+        late = each.error is not None and each.end > self.warmup_s
+        return late or each.start >= self.warmup_s
 
     @property
     def errors(self) -> Mapping[str, int]:

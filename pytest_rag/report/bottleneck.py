@@ -17,6 +17,7 @@ __all__ = ["bottleneck_lines", "bottleneck_markdown"]
 _SHOWN = 6
 _CELL = 400
 _COLUMN = 9
+_LEAST_MS = 0.01  # below it a difference of two clocks is noise, and as text wider than a column
 _STAGES = ("mean", "p50", "p95", "p99", "cpu", "waiting")
 
 
@@ -82,7 +83,7 @@ def _stages(rows: Sequence[StageRow]) -> Iterator[Line]:
 
 
 def _told(ms: float | None) -> str:
-    return "" if ms is None else duration(ms) if ms else "0 ms"
+    return "" if ms is None else duration(ms) if ms >= _LEAST_MS else "0 ms"
 
 
 def _case(row: CaseRow) -> str:

@@ -42,7 +42,7 @@ def load_lines(
         yield Line(_row(figures(step)))
         for kind, n in sorted(step.errors.items()):
             yield Line(printable(f"  {'':>12}{n:>7,} {kind}"), "bad")
-    yield from labelled("saturation", _saturated(found), width, "bold")
+    yield from labelled("saturation", _saturated(found, steps), width, "bold")
     for text in remarks(steps):
         yield from labelled("", text, width, "dim")
 
@@ -63,7 +63,9 @@ def _time(told: Mapping[str, Any], name: str) -> str:
     return f"{duration(value)} [{interval[0]:,.0f}, {interval[1]:,.0f}]"
 
 
-def _saturated(found: Saturation) -> str:
+def _saturated(found: Saturation, steps: Sequence[Step]) -> str:
+    if not any(step.times for step in steps):
+        return "unknown: no question was answered"
     if found.per_second is None:
         return "unknown: too few questions were answered within a step; raise --duration"
     interval = "" if found.low is None else f" [{found.low:.3g}, {found.high:.3g}]"

@@ -16,7 +16,7 @@ from pytest_rag.sweep.seats import LostError
 from pytest_rag.writing import RunWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_rag.config import Config
@@ -211,32 +211,48 @@ class _Sheet:
                 found[job.case.id, job.repeat] = known
                 self._taken.append(known)
         try:
-            for result in self._new(left):
-                found[result.case, result.repeat] = result
+            self._ask(left, found)
         finally:
             order = [(job.case.id, job.repeat) for job in jobs]
             self.results.extend(found[run] for run in order if run in found)
 
-    def _new(self, jobs: Sequence[Job]) -> Iterator[Result]:
+    def _ask(self, jobs: Sequence[Job], found: dict[tuple[str, int], Result]) -> None:
+        """Ask what is not on record; an interrupt, wherever it comes, loses no answer there is."""
         if not jobs:
             return
         runs = [(job.case.id, job.repeat) for job in jobs]
-        for result in self._seat.ask(self._evalset, runs):
-            self._write(result)
-            self._desk.note(result)
-            self.asked += 1
-            yield result
+        result: Result | None = None
+        try:
+            for result in self._seat.ask(self._evalset, runs):
+                self._keep(result, found)
+        except KeyboardInterrupt:
+            held = [] if result is None else [result]
+            for each in [*held, *self._seat.left()]:  # paid for, though their turn had not come
+                if (each.case, each.repeat) not in found:
+                    self._keep(each, found)
+            raise
+
+    def _keep(self, result: Result, found: dict[tuple[str, int], Result]) -> None:
+        self._write(result)
+        found[result.case, result.repeat] = result
+        self.asked += 1
+        self._desk.note(result)
 
     def _write(self, result: Result) -> None:
         if self._writer is None:
-            head = records.header(self._options(), self._desk.config.root)
-            self._writer = RunWriter(self.path, head)
-            told = self._seat.open(self._evalset)
-            self._writer.head["evalsets"] = {self._evalset.name: dict(told)}
-            self._writer.note(self._evalset.name, told)
-            for known in self._taken:
-                self._writer.add(known)
+            self._writer = self._begun()
         self._writer.add(result)
+
+    def _begun(self) -> RunWriter:
+        """Return a record that holds what is taken from an earlier one."""
+        head = records.header(self._options(), self._desk.config.root)
+        told = self._seat.open(self._evalset)
+        writer = RunWriter(self.path, head)
+        writer.head["evalsets"] = {self._evalset.name: dict(told)}
+        writer.note(self._evalset.name, told)
+        for known in self._taken:
+            writer.add(known)
+        return writer
 
     def _options(self) -> dict[str, Any]:
         values = dict(self._candidate.values)

@@ -239,9 +239,10 @@ def idle_knobs(sweep: Sweep, found: Sequence[Standing]) -> list[Idle]:
     """Return the knobs that changed nothing wherever they alone changed.
 
     Nothing is what was retrieved, in which order, what was answered and every score, in each
-    case that both candidates ran. A knob that never changed alone is not among them.
+    case that both candidates ran. A knob that never changed alone is not among them, nor one
+    with a value that broke where another did not.
     """
-    ran = [each for each in found if each.tried.state in ("complete", "stopped")]
+    ran = [each for each in found if each.tried.state != "not_run"]
     idle = []
     for knob in sweep.space.knobs:
         groups: dict[str, list[Standing]] = {}
@@ -250,14 +251,20 @@ def idle_knobs(sweep: Sweep, found: Sequence[Standing]) -> list[Idle]:
             if knob.name in values:
                 rest = {name: value for name, value in values.items() if name != knob.name}
                 groups.setdefault(key_of(rest), []).append(each)
-        pairs = [group for group in groups.values() if len(group) > 1]
+        pairs = [group for group in groups.values() if len(group) > 1 and any(map(_ran, group))]
         if pairs and all(_same(group[0], other) for group in pairs for other in group[1:]):
             numbers = sorted(each.number for group in pairs for each in group)
             idle.append(Idle(name=knob.name, candidates=tuple(numbers)))
     return idle
 
 
+def _ran(each: Standing) -> bool:
+    return each.tried.state != "error"
+
+
 def _same(one: Standing, other: Standing) -> bool:
+    if not (_ran(one) and _ran(other)):
+        return False
     mine, theirs = (
         {result.key: _seen(result) for result in each.tried.results} for each in (one, other)
     )

@@ -70,6 +70,10 @@ class Seat(Protocol):
         """Build the pipeline where it is not there, and return what a record says of it."""
         ...
 
+    def left(self) -> Sequence[Result]:
+        """Return results that are there after an interrupt and that `ask` has not yielded."""
+        ...
+
     def leave(self) -> None:
         """Let go of the candidate."""
         ...
@@ -95,8 +99,12 @@ class Here:
         return self._at(evalset).facts
 
     def ask(self, evalset: EvalSet, runs: Sequence[Run]) -> Iterator[Result]:
-        """Yield results as they come; where it is interrupted, what is there comes first."""
+        """Yield results as they come."""
         yield from self._at(evalset).ask(runs)
+
+    def left(self) -> Sequence[Result]:
+        """Return results that are there after an interrupt and that `ask` has not yielded."""
+        return () if self._table is None else self._table.left()
 
     def _at(self, evalset: EvalSet) -> _Table:
         if self._table is None:
@@ -152,12 +160,11 @@ class _Table:
             yield from (broken(job, self._error, self._config) for job in jobs)
             return
         waiting: list[Future[Any]] = self._runner.start(self._pipeline, jobs)
-        try:
-            for future in waiting:
-                yield self._runner.result(future)
-        except KeyboardInterrupt:
-            yield from self._runner.unclaimed()  # paid for, though their turn had not come
-            raise
+        for future in waiting:
+            yield self._runner.result(future)
+
+    def left(self) -> Sequence[Result]:
+        return self._runner.unclaimed()
 
     def _jobs(self, runs: Sequence[Run]) -> list[Job]:
         cases = {case.id: case for case in self._evalset.cases}
@@ -209,6 +216,10 @@ class There:
                     yield Result.from_dict(json.loads(text))
         except (EOFError, OSError) as error:
             raise self._lost() from error
+
+    def left(self) -> Sequence[Result]:
+        """Return nothing: what the process has not sent went with it."""
+        return ()
 
     def _next(self, line: Connection) -> tuple[str, str]:
         while not line.poll(_POLL_S):

@@ -52,13 +52,22 @@ def split(cases: Sequence[Case], *, holdout: float, seed: int) -> Split:
     heldout = [case for case, out in zip(mixed, held, strict=True) if out]
     search = [case for case, out in zip(mixed, held, strict=True) if not out]
     if min(len(heldout), len(search)) < _FEWEST:
-        raise UsageError(
-            f"{len(cases)} cases are too few for a sweep: {len(search)} would be searched with and "
-            f"{len(heldout)} held out, and each part needs {_FEWEST}. Write more cases, or change "
-            "'holdout'."
-        )
+        raise UsageError(_too_few(len(search), len(heldout), holdout))
     draw.shuffle(search)
     return Split(tuple(search), tuple(heldout))
+
+
+def _too_few(search: int, heldout: int, holdout: float) -> str:
+    cases = search + heldout
+    if cases < 2 * _FEWEST:
+        return (
+            f"A sweep needs {2 * _FEWEST} cases or more, {_FEWEST} to search with and {_FEWEST} "
+            f"held out, and here {'is' if cases == 1 else 'are'} {cases}. Write more cases."
+        )
+    return (
+        f"'holdout: {holdout:g}' leaves {search} of {cases} cases to search with and {heldout} "
+        f"held out, and each part needs {_FEWEST}. Write 'holdout: 0.5', or more cases."
+    )
 
 
 def _kind(case: Case) -> tuple[tuple[str, ...], bool, bool, bool]:

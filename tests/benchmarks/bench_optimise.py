@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ import pytest
 from llama_index.core.schema import QueryBundle
 from llama_index.llms.openai_like import OpenAILike
 
-from pytest_rag import CachedQueryEngine, LocalPipeline, load_evalset
+from pytest_rag import CachedQueryEngine, LocalPipeline, load_evalset, records, stats
 from pytest_rag.pipelines import optimise as parts
 from pytest_rag.pipelines.embedding import WordLlamaEmbedding
 from pytest_rag.pipelines.factory import load_object
@@ -25,6 +27,16 @@ if TYPE_CHECKING:
 _EVALSETS = Path(__file__).parents[2] / "evalsets"
 _SETS = ("handbook", "python_reference")
 _DELAY_S = 0.2
+_READS_S = 0.2, 0.001  # in any case, and for each token
+_SERVER = Path(__file__).with_name("server.py")
+_FREE = '[tool.pytest-rag.prices]\n"smollm2-135m-instruct" = 0\n'
+_EXAMPLE = {"before": "", "after": "    infer_filters: true\n    sentence_tokens: 350\n"}
+_READER = """
+from llama_index.llms.openai_like import OpenAILike
+
+def build():
+    return OpenAILike(model="gpt-4o-mini", api_base="{url}", api_key="k", is_chat_model=True)
+"""
 
 
 def _local(name: str, **params: Any) -> LocalPipeline:
@@ -88,15 +100,85 @@ def test_inferred_filters(row, name: str) -> None:
         f"{len(narrowed)} of {len(cases)} questions narrowed{mean}")  # fmt: skip
 
 
-@pytest.fixture
-def slow_model() -> Iterator[OpenAILike]:
-    """A model that answers after 200 ms, in a process of its own."""
-    command = [sys.executable, str(Path(__file__).with_name("server.py")), str(_DELAY_S)]
+@contextmanager
+def _serving(script: Path, *args: object) -> Iterator[tuple[str, int]]:
+    """A server in a process of its own: its address, and its process."""
+    command = [sys.executable, str(script), *map(str, args)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
-        url = server.stdout.readline().strip()
-        yield OpenAILike(model="gpt-4o-mini", api_base=url, api_key="k", is_chat_model=True)
+        yield server.stdout.readline().strip(), server.pid
         server.kill()
+
+
+@pytest.fixture
+def slow_model() -> Iterator[OpenAILike]:
+    """A model that answers after 200 ms."""
+    with _serving(_SERVER, _DELAY_S) as (url, _):
+        yield OpenAILike(model="gpt-4o-mini", api_base=url, api_key="k", is_chat_model=True)
+
+
+def test_the_example_before_and_after(row, tmp_path: Path) -> None:
+    """The half of the handbook's questions that judges, with a model that is paid by the token."""
+    with _serving(_SERVER, *_READS_S) as (url, _):
+        (tmp_path / "reader.py").write_text(_READER.format(url=url), encoding="utf-8")
+        _before_and_after(row, tmp_path, "reader:build", "2/2")
+
+
+def test_the_example_with_smollm2(row, tmp_path: Path, monkeypatch) -> None:
+    """An eighth of the questions, part of the same half, with a model that this machine runs."""
+    pytest.importorskip("xllamacpp")
+    (tmp_path / "pyproject.toml").write_text(_FREE, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(_EVALSETS))
+    with _serving(_EVALSETS / "handbook_llm/server.py", 0) as (url, process):
+        monkeypatch.setenv("HANDBOOK_LLM_URL", url)
+        _before_and_after(row, tmp_path, "handbook_llm.model:build", "2/8", process)
+
+
+def _before_and_after(row, folder: Path, llm: str, shard: str, process: int | None = None) -> None:
+    written = (_EVALSETS / "handbook.rag.yaml").read_text(encoding="utf-8")
+    written = written.replace("defaults:\n", "defaults:\n  timeout_s: 600\n")
+    params = f"    corpus: {_EVALSETS / 'handbook'}\n    synthesizer: llm\n    llm: {llm}\n"
+    figures: dict[str, dict[str, float]] = {}
+    for name, more in _EXAMPLE.items():
+        text = written.replace("    corpus: handbook\n", params + more)
+        (folder / f"{name}.rag.yaml").write_text(text, encoding="utf-8")
+        worked = _worked_s(process)
+        runs = _ran(folder, name, shard)
+        figures[name] = _figures(runs) | {"processor s": _worked_s(process) - worked}
+    for what, before in figures["before"].items():
+        if before:
+            after = figures["after"][what]
+            told = f"{before:,.4g} to {after:,.4g}; {len(runs)} questions"
+            row(f"before to after, {llm}: {what}", f"{before / after:.2f}x", "", told)
+
+
+def _ran(folder: Path, name: str, shard: str) -> Sequence[Any]:
+    """Return the results of a part of the questions, asked one at a time."""
+    command = [sys.executable, "-m", "pytest_rag", "run", f"{name}.rag.yaml", "--shard", shard]
+    command += ["--concurrency", "1", "--warmup", "1", "--baseline", "none"]
+    subprocess.run([*command, "--out", f"{name}.jsonl"], cwd=folder, check=False)
+    results = records.read(folder / f"{name}.jsonl").results
+    assert {run.outcome for run in results} <= {"passed", "failed"}
+    return results
+
+
+def _figures(runs: Sequence[Any]) -> dict[str, float]:
+    times = [run.latency_ms for run in runs]
+    return {
+        "latency p95 ms": stats.quantile(times, 0.95),
+        "latency p50 ms": statistics.median(times),
+        "input tokens": sum(run.input_tokens for run in runs),
+        "cost m$": 1000 * sum(run.cost_usd for run in runs),
+    }
+
+
+def _worked_s(process: int | None) -> float:
+    """Return the processor seconds of a process; 0 where Linux does not tell them."""
+    told = Path(f"/proc/{process}/stat")
+    if process is None or not told.exists():
+        return 0.0
+    user, system = told.read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def test_repeated_questions(row, slow_model: OpenAILike) -> None:

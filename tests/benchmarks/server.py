@@ -1,4 +1,7 @@
-"""An OpenAI-compatible server that answers after a fixed time; prints its address, then serves."""
+"""An OpenAI-compatible server; prints its address, then serves: `server.py SECONDS [A_TOKEN]`.
+
+It answers after the seconds, and those of each token that it reads.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ import asyncio
 import sys
 
 from aiohttp import web
+
+from pytest_rag.trace.tokens import of_prompt
 
 _ANSWER = {
     "id": "chatcmpl-1",
@@ -24,9 +29,15 @@ _ANSWER = {
 
 
 async def _complete(request: web.Request) -> web.Response:
-    await request.read()
-    await asyncio.sleep(float(sys.argv[1]))
-    return web.json_response(_ANSWER)
+    asked = await request.json()
+    fixed, token = (*map(float, sys.argv[1:]), 0.0)[:2]
+    if not token:
+        await asyncio.sleep(fixed)
+        return web.json_response(_ANSWER)
+    read = of_prompt("gpt-4o-mini", "".join(each["content"] for each in asked["messages"])) or 0
+    await asyncio.sleep(fixed + token * read)
+    usage = {"prompt_tokens": read, "completion_tokens": 5, "total_tokens": read + 5}
+    return web.json_response({**_ANSWER, "usage": usage})
 
 
 async def _serve() -> None:

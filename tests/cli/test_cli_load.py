@@ -280,6 +280,34 @@ def test_a_pipeline_that_answers_nothing(project):
         assert said in done.output
 
 
+STALLED = """
+    import time
+
+    def build():
+        asked = []
+        def answer(query):
+            asked.append(query)
+            if len(asked) > 3:
+                time.sleep(60)
+            return "five"
+        return answer
+"""
+
+
+def test_questions_of_the_warm_up_that_hang_are_errors(project):
+    """A pipeline that stands still from the warm-up on is told as such, not as one too quick."""
+    project.write("my_rag.py", STALLED)
+    project.evalset("hr", "build", "leave")
+    path = project.path / "hr.rag.yaml"
+    text = path.read_text().replace("defaults: {", "defaults: {timeout_s: 0.6, ")
+    path.write_text(text)
+    times = ("--concurrency", "2", "--duration", "0.4", "--warmup", "0.2")
+    done = project("load", "hr.rag.yaml", *times)
+    assert done.exit_code == 3, done.output
+    assert re.search(r"^ +2 +2 +2 +none", done.stdout, re.MULTILINE), done.output
+    assert "unknown: no question was answered" in done.stdout
+
+
 def test_an_interrupt_shows_what_was_measured(project):
     """Ctrl-C ends the ramp; what there is is shown, and no file of before is replaced."""
     project.write(

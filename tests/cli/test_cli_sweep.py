@@ -9,6 +9,10 @@ from collections import Counter
 
 import pytest
 
+from pytest_rag import config
+from pytest_rag import sweep as sweeps
+from pytest_rag.files import lock
+
 ENGINE = """
     import os, pathlib
 
@@ -136,6 +140,30 @@ def test_a_killed_sweep_goes_on(swept):
     assert told["candidates"][told["recommended"]]["params"]["skill"] == 0.9
 
 
+def test_an_interrupt_loses_no_answer_that_is_there(swept):
+    """Ctrl-C while the first of 36 answers is written: the others are not paid for twice."""
+    noticed = []
+
+    def stop(result):
+        noticed.append(result.case)
+        if len(noticed) > 1:
+            return
+        until = time.monotonic() + 60
+        while time.monotonic() < until and sum(asked(swept).values()) < 36:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        raise KeyboardInterrupt
+
+    sweep = sweeps.load(swept.path / "hr.sweep.yaml")
+    settings = config.load(swept.path)
+    folder = sweeps.folder_of(sweep, swept.path)
+    with pytest.raises(KeyboardInterrupt):
+        sweeps.Sitting(sweep=sweep, config=settings, folder=folder, noticed=stop).run()
+    assert len(noticed) == 36
+    found(swept)
+    assert max(asked(swept).values()) == 1
+
+
 def asked_so_far(project):
     """Return what was asked; nothing where nothing was."""
     return asked(project) if (project.path / "asked.txt").exists() else Counter()
@@ -163,6 +191,30 @@ def test_an_invalid_combination_is_an_error_and_the_sweep_goes_on(swept):
     assert all(each["params"]["mode"] == "deep" and each["params"]["depth"] == 5 for each in broke)
     assert "deep takes a depth of at least 10" in broke[0]["reason"]
     assert told["recommended"] not in {each["number"] for each in broke}
+
+
+def test_a_value_that_breaks_has_an_effect(swept):
+    """`deep` answers as `plain` does, and breaks with a small depth: it is no idle knob."""
+    text = SWEEP.replace("colour: [red, green]", "mode: [plain, deep]").replace("tpe", "grid")
+    swept.write(
+        "hr.sweep.yaml", text.replace("skill: {min: 0.1, max: 0.9, step: 0.1}", "skill: [0.4]")
+    )
+    told = found(swept)
+    assert [each["state"] for each in told["candidates"]].count("error") == 1
+    assert told["idle"] == []
+
+
+def test_a_sweep_that_runs_is_left_alone(swept):
+    """A second process of the same sweep says where the first one is."""
+    folder = swept.path / ".pytest_rag/sweeps/hr"
+    folder.mkdir(parents=True)
+    with (folder / "lock").open("w") as file:
+        assert lock(file)
+        done = swept("sweep", "hr.sweep.yaml")
+    assert done.exit_code == 2
+    assert "Another process runs this sweep" in done.stderr
+    assert "--out FOLDER" in done.stderr
+    assert not (swept.path / "asked.txt").exists()
 
 
 def test_a_grid_takes_every_point(swept):

@@ -42,9 +42,13 @@ def test_every_kind_has_its_share_in_both_parts():
 
 
 def test_too_few_cases_are_refused():
-    """A part of fewer than five decides nothing."""
-    with pytest.raises(UsageError, match="9 cases are too few for a sweep"):
+    """A part of fewer than five decides nothing; it says what would do."""
+    with pytest.raises(UsageError, match=r"needs 10 cases or more, .* here are 9. Write more"):
         split(cases(9, "a"), holdout=0.4, seed=0)
+    with pytest.raises(UsageError, match=r"'holdout: 0.01' leaves .* 'holdout: 0.5'"):
+        split(cases(60, "a"), holdout=0.01, seed=0)
+    for n in (10, 11):
+        assert min(map(len, split(cases(n, "a"), holdout=0.5, seed=n))) >= 5
 
 
 def test_looks_grow():
