@@ -148,9 +148,11 @@ class _Table:
 
     def draw(self, rng: Generator, resamples: int) -> Floats:
         """Return random sums of the cases' changes, shape ``(resamples,)``."""
+        import numpy as np
+
         rising = self.chances.cumsum()
         places = rising.searchsorted(rng.random(resamples) * rising[-1], side="right")
-        return self.changes[places]
+        return np.asarray(self.changes[places])
 
 
 def _tables(

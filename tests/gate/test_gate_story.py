@@ -248,6 +248,15 @@ SPOILT = {
     "newer": (lambda t: t.replace('"schema_version": 1', '"schema_version": 9'), "Upgrade"),
     "other": (lambda t: "[1, 2]\n", "is no baseline"),
     "nan": (lambda t: t.replace('"R@5": 1.0', '"R@5": NaN'), "is no baseline"),
+    "rank": (lambda t: t.replace('"ranks": {', '"ranks": {"x.md": "first", '), "'ranks' of case"),
+    "runs": (lambda t: t.replace('"runs": 1', '"runs": 0'), "passed 1 of 0 runs"),
+    "noise": (lambda t: t.replace('"noise": {', '"noise": {"R@5": "low"'), "'noise' is not"),
+    "key": (lambda t: t.replace('"noise": {', '"nose": {'), "'nose' is no part of it"),
+    "case": (
+        lambda t: json.dumps({**json.loads(t), "cases": {"rail": 7}}),
+        "of case 'rail' is no mapping",
+    ),
+    "huge": (lambda t: t.replace('"runs": 1', f'"runs": {10**30}'), "is no baseline"),
 }
 
 
