@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_rag.baseline.source import Bars
     from pytest_rag.cli.children import Shared
     from pytest_rag.cli.execution import Execution
     from pytest_rag.config import Config
@@ -93,11 +94,8 @@ def run(
     ] = False,
 ) -> None:
     """Run evalsets and hold them to their limits."""
-    from pytest_rag import config
-    from pytest_rag.baseline.source import Bars
     from pytest_rag.cli.children import Shared
     from pytest_rag.cli.execution import Execution
-    from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.evaluation import need_judge
@@ -105,10 +103,8 @@ def run(
     from pytest_rag.resume import Resumed
 
     limit = amount(max_cost)
-    settings = config.load(find_root(Path.cwd()))
     shared = Shared.given()
-    settings = settings if shared is None else shared.applied(settings)
-    settings = settings.with_options(
+    settings = _settings(shared).with_options(
         concurrency=concurrency, mode=mode_of(mode), cache=cache_of(cache)
     )
     reports = parse_all(report or (), Path.cwd())
@@ -123,23 +119,43 @@ def run(
         _show_plan(chosen, out, settings)
         return
     need_pipelines(chosen)
-    bars = Bars(baseline, Path.cwd(), os.environ)
-    for evalset in chosen:
-        bars.of(evalset.path, evalset.name)
-    judging = Judging(declared=declared, bars=bars, update="all" if update else None, shard=shard)
+    judging = Judging(
+        declared=declared,
+        bars=_bars(baseline, chosen),
+        update="all" if update else None,
+        shard=shard,
+    )
     options: dict[str, Any] = {
         "concurrency": concurrency,
         "repeat": repeat,
         "mode": mode,
         "tags": tag,
         "cases": case,
+        **({} if shard is None else {"shard": shard}),
     }
-    if shard is not None:
-        options["shard"] = shard
     writer = _open(out, options, settings)
     budget = _budget(limit, shared, settings)
     execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, budget=budget)
     raise typer.Exit(_run(chosen, execution, paths, reports))
+
+
+def _settings(shared: Shared | None) -> Config:
+    """Return the project's configuration, as the command has it that this run is a part of."""
+    from pytest_rag import config
+    from pytest_rag.cli.project import find_root
+
+    settings = config.load(find_root(Path.cwd()))
+    return settings if shared is None else shared.applied(settings)
+
+
+def _bars(baseline: str | None, evalsets: Sequence[EvalSet]) -> Bars:
+    """Return the bars, read before anything is asked: one that cannot be used costs nothing."""
+    from pytest_rag.baseline.source import Bars
+
+    bars = Bars(baseline, Path.cwd(), os.environ)
+    for evalset in evalsets:
+        bars.of(evalset.path, evalset.name)
+    return bars
 
 
 def cache_of(text: str | None) -> str | None:
