@@ -74,11 +74,18 @@ def write(path: Path, baseline: Baseline) -> bool:
 
     Returns:
         Whether anything changed.
+
+    Raises:
+        BaselineError: if it cannot be written; what was there is as it was.
     """
     text = text_of(baseline)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    write_atomically(path, text)
+    try:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return False
+        write_atomically(path, text)
+    except OSError as error:
+        why = error.strerror or error
+        raise BaselineError(f"{path} could not be written, so nothing changed: {why}.") from error
     return True
 
 

@@ -297,7 +297,6 @@ def _run(
     from pytest_rag.cli.terminal import progress, say, width
     from pytest_rag.report.reporters import write_reports
     from pytest_rag.report.text import lines
-    from pytest_rag.verdict import write_all
 
     ended, record = False, None
     try:
@@ -314,10 +313,24 @@ def _run(
     say(execution.told_costs())
     if not ended:
         return _INTERRUPTED
-    say((text, "bold") for text in write_all(list(execution.held.values())))
+    accepted = _accept(execution)
     if not evalsets:  # a shard that no case fell to
         return 0
     told = list(write_reports(reports, execution.view(summary, record=record), os.environ))
     say((text, "dim" if well else "bad") for text, well in told)
-    bad = execution.stopped > 0 or not all(well for _, well in told)
+    bad = execution.stopped > 0 or not accepted or not all(well for _, well in told)
     return verdict.exit_status(summary) or int(bad)
+
+
+def _accept(execution: Execution) -> bool:
+    """Write baselines; False where one that was asked for could not be written."""
+    from pytest_rag.cli.terminal import say
+    from pytest_rag.errors import BaselineError
+    from pytest_rag.verdict import write_all
+
+    try:
+        say([(text, "bold") for text in write_all(list(execution.held.values()))])
+    except BaselineError as error:
+        say([(str(error), "bad")])
+        return execution.judging.update is None
+    return True
