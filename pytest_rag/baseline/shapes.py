@@ -64,6 +64,10 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str)
 
 
+def _is_text_or_none(value: Any) -> bool:
+    return value is None or isinstance(value, str)
+
+
 def _is_whole(value: Any) -> bool:
     return type(value) is int
 
@@ -101,7 +105,7 @@ _CASE: Mapping[str, _Shape] = {
     "runs": (_is_whole, "a whole number", True),
     "passed": (_is_whole, "a whole number", True),
     "checks": (_limits, "a mapping to limits", True),
-    "fingerprint": (_is_text, "a text", True),
+    "fingerprint": (_is_text_or_none, "a text", True),
     "gold": (_numbers, "a mapping to grades", True),
     "ranks": (_wholes, "a mapping to ranks", False),
     "lost": (_words, "a mapping to texts", False),

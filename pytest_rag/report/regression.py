@@ -52,7 +52,7 @@ def _comparison(found: Comparison, width: int, *, verbose: bool, accepted: bool)
         yield from labelled("", "; ".join(filter(None, told)), width, "dim") if any(told) else ()
     yield from _lists(found, width)
     shown = found.changes if verbose else _telling(found)
-    if found.bad and found.moved > len(shown):
+    if found.bad and _fates(found.changes) != _fates(shown):
         yield from _lost(found, width)
     for change in shown:
         yield from _change(change, width)
@@ -142,15 +142,20 @@ def _telling(found: Comparison) -> Sequence[CaseChange]:
 
 def _lost(found: Comparison, width: int) -> Iterator[Line]:
     """Yield how many gold documents went missing, by the stage that lost them."""
-    fates = Counter(
+    fates = _fates(found.changes).most_common()
+    told = ", ".join(f"{n:,} {fate}" for fate, n in fates)
+    some = "" if found.moved == len(found.changes) else f", in {len(found.changes)} cases alone"
+    yield from labelled("gold lost", f"{told}{some}", width, "bold")
+
+
+def _fates(changes: Sequence[CaseChange]) -> Counter[str]:
+    """Count the gold documents that were retrieved and are not any more, by what became of them."""
+    return Counter(
         gold.lost or "not retrieved"
-        for change in found.changes
+        for change in changes
         for gold in change.gold.values()
         if gold.before is not None and gold.now is None
     )
-    told = ", ".join(f"{n:,} {fate}" for fate, n in fates.most_common())
-    some = "" if found.moved == len(found.changes) else f", in {len(found.changes)} cases alone"
-    yield from labelled("gold lost", f"{told}{some}", width, "bold") if told else ()
 
 
 def _change(change: CaseChange, width: int) -> Iterator[Line]:

@@ -45,7 +45,7 @@ def test_fewer_documents_turn_the_build_red_by_name(handbook, run_rag, pytester)
     run.stdout.fnmatch_lines(
         [
             "*nDCG@10 *regressed*",
-            "*gold lost *not retrieved",
+            "*gold lost *not retrieved*",
             "*core-time*",
             "*people/working-hours.md: rank 2*not retrieved*",
         ]
