@@ -273,6 +273,8 @@ def read(path: Path) -> Run:
             built.append(line)
         elif line["kind"] == "footer":
             foot = line
+        elif line["kind"] == "header":
+            raise RecordError(f"{path}:{number} is a second header: a record holds one run.")
     buildings = tuple(map(Building.from_dict, built))
     return Run(header=head, results=tuple(results.values()), footer=foot, buildings=buildings)
 

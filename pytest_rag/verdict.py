@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -207,50 +207,61 @@ def hold(
     Raises:
         BaselineError: if the bar cannot be used.
     """
-    count = asked.size if asked.declared is None else len(asked.declared)
     advice = advisory(asked.gate, results, asked.trust or Calibrations(evalset=asked.name))
-    gates = judge_limits(
-        asked.gate,
-        results,
-        declared=count,
-        min_pass=asked.min_pass,
-        shard=asked.shard,
-        advice=advice,
+    held = Held(
+        evalset=asked.name,
+        gates=_limits(asked, results, advice),
+        corrected=corrected_means(results, asked.trust),
     )
-    corrected = corrected_means(results, asked.trust)
     if bars.option == "none":
-        return Held(evalset=asked.name, gates=gates, corrected=corrected)
+        return held
     bar = bars.of(asked.file, asked.name)
-    gated = bool(asked.compared)
-    if not (gated or bar.baseline is not None or bar.asked or update):
-        return Held(evalset=asked.name, gates=gates, corrected=corrected)
+    if not (asked.compared or bar.baseline is not None or bar.asked or update):
+        return held
     measured = baselines.measure(asked.name, results, facts)
-    comparison = None
-    if bar.baseline is not None:
-        comparison = compare(
-            bar.baseline,
-            measured,
-            asked.compared,
-            alpha=asked.alpha,
-            declared=asked.declared,
-            bar=bar.told,
-            before=bar.times,
-            advice=advice,
-        )
     pending, missing, notes = _writing(asked, measured, bar, bars, update)
-    deciding = any(limit.metric not in advice for limit in asked.compared)
-    if missing is not None and not deciding:
+    if missing is not None and all(limit.metric in advice for limit in asked.compared):
         notes.append(missing)
         missing = None
-    return Held(
-        evalset=asked.name,
-        gates=gates,
-        comparison=comparison,
+    return replace(
+        held,
+        comparison=_compared(asked, measured, bar, advice),
         pending=pending,
         missing=missing,
         notes=tuple(notes),
         accepted=pending is not None and update == "all",
-        corrected=corrected,
+    )
+
+
+def _limits(
+    asked: Asked, results: Sequence[Result], advice: Mapping[str, str]
+) -> tuple[GateResult, ...]:
+    """Judge the limits that need no bar."""
+    return judge_limits(
+        asked.gate,
+        results,
+        declared=asked.size if asked.declared is None else len(asked.declared),
+        min_pass=asked.min_pass,
+        shard=asked.shard,
+        advice=advice,
+    )
+
+
+def _compared(
+    asked: Asked, measured: Measured, bar: Bar, advice: Mapping[str, str]
+) -> Comparison | None:
+    """Compare with the bar; None where there is none."""
+    if bar.baseline is None:
+        return None
+    return compare(
+        bar.baseline,
+        measured,
+        asked.compared,
+        alpha=asked.alpha,
+        declared=asked.declared,
+        bar=bar.told,
+        before=bar.times,
+        advice=advice,
     )
 
 

@@ -42,7 +42,7 @@ def test_passes_and_fails_are_dealt_as_scipy_deals_them(counts):
         expected = 1.0
         if changes.sum() < 0:
             expected = max(dealt(before, now), sign_flip_test(changes))
-        assert uneven_test(before, now) == pytest.approx(expected, abs=0.006)
+        assert uneven_test(before, now) == pytest.approx(expected, rel=1e-9)
 
 
 def test_one_run_without_a_failure_proves_nothing():
@@ -50,7 +50,7 @@ def test_one_run_without_a_failure_proves_nothing():
     before = runs([1.0] * 20, 1)
     now = runs([0.8] * 10 + [1.0] * 10, 5)
     assert sign_flip_test(now.means - before.means) < 0.001
-    assert uneven_test(before, now) == pytest.approx((5 / 6) ** 10, abs=0.01)
+    assert uneven_test(before, now) == pytest.approx((5 / 6) ** 10, rel=1e-9)
 
 
 def test_a_fall_is_found_all_the_same():

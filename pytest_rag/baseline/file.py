@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from pytest_rag.baseline.model import DIGITS, Baseline
+from pytest_rag.baseline.shapes import check_case, check_counts, check_head
 from pytest_rag.errors import BaselineError
 from pytest_rag.writing import write_atomically
 
@@ -72,11 +74,18 @@ def write(path: Path, baseline: Baseline) -> bool:
 
     Returns:
         Whether anything changed.
+
+    Raises:
+        BaselineError: if it cannot be written; what was there is as it was.
     """
     text = text_of(baseline)
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return False
-    write_atomically(path, text)
+    try:
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            return False
+        write_atomically(path, text)
+    except OSError as error:
+        why = error.strerror or error
+        raise BaselineError(f"{path} could not be written, so nothing changed: {why}.") from error
     return True
 
 
@@ -97,12 +106,13 @@ def read(path: Path) -> Baseline | None:
         raise BaselineError(f"{path} cannot be read: {error}") from error
 
 
-def parse(text: str, where: str) -> Baseline:
+def parse(text: str, where: str, mend: str | None = None) -> Baseline:
     """Read a baseline's text.
 
     Args:
         text: The file's content; any JSON layout will do, ours takes least memory.
         where: What to call it in messages.
+        mend: What to do where it cannot be used; None for restoring the file.
 
     Raises:
         BaselineError: if it holds merge conflicts, is truncated, of a newer schema, or no baseline.
@@ -112,6 +122,7 @@ def parse(text: str, where: str) -> Baseline:
             f"{where} holds merge conflict markers. Take either side, run the cases, and accept "
             "what they measure: pytest --rag-update"
         )
+    mend = mend or f"Restore it: git checkout -- {shlex.quote(where)}"
     columns = _Columns()
     try:
         head = columns.fill(text)
@@ -121,14 +132,10 @@ def parse(text: str, where: str) -> Baseline:
         return columns.close(head)
     except json.JSONDecodeError as error:
         raise BaselineError(
-            f"{where} is no JSON ({error}): it is truncated or was edited by hand. Restore it: "
-            f"git checkout -- {where}"
+            f"{where} is no JSON ({error}): it is truncated or was edited by hand. {mend}"
         ) from None
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
-        raise BaselineError(
-            f"{where} is no baseline ({type(error).__name__}: {error}). Restore it: "
-            f"git checkout -- {where}"
-        ) from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BaselineError(f"{where} is no baseline: {error}. {mend}") from None
 
 
 def _other_version(where: str, version: object) -> str:
@@ -177,7 +184,9 @@ class _Columns:
         head = _loads("\n".join(rest))
         if not isinstance(head, dict):
             raise TypeError("it is no mapping")
-        cases = head.pop("cases")
+        cases = head.pop("cases", None)
+        if not isinstance(cases, dict):
+            raise TypeError("it has no mapping 'cases'")
         for case, told in cases.items():
             self._add(case, told)
         if len(set(self.cases)) < len(self.cases):
@@ -185,6 +194,7 @@ class _Columns:
         return head
 
     def _add(self, case: str, told: dict[str, Any]) -> None:
+        check_case(case, told)
         row = len(self.cases)
         self.cases.append(case)
         for name, value in told["scores"].items():
@@ -215,6 +225,8 @@ class _Columns:
         columns = {name: np.array(self._column(name, len(self.cases))) for name in self.scores}
         if not all(np.isfinite(c[~np.isnan(c)]).all() for c in columns.values()):
             raise ValueError("a score is not finite")
+        check_head(head)
+        check_counts(self.cases, self.runs, self.passed)
         asked, limits, seen = self.texts
         whole = Baseline(
             cases=self.cases,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "Bars"]
 
 _TIMEOUT_S = 60
+# With a colon in it git would take it for a file of a commit, which holds no baselines.
+_REF = re.compile("git:[^:]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ class Bars:
                     f"There is no baseline {option!r}. Give a baseline's file, a folder of them, "
                     "a run record, git:REF or none."
                 )
-        if option == "git:":
+        if option is not None and option.startswith("git:") and not _REF.fullmatch(option):
             raise BaselineError("git: needs a branch, tag or commit behind it, such as git:main.")
         self._bars: dict[tuple[Path, str], Bar] = {}
         self._merge_bases: dict[Path, str | None] = {}
@@ -163,7 +166,7 @@ def _at_commit(ref: str, note: str, tree: Path, file: Path, *, asked: bool = Fal
             raise BaselineError(f"--rag-baseline=git:{ref}: {_said(done.stderr)}")
         return Bar(baseline=None, told=told, file=tree, asked=asked, edited=there is not None)
     return Bar(
-        baseline=parse(done.stdout, told),
+        baseline=parse(done.stdout, told, "Hold the run against another: --rag-baseline=PATH"),
         told=told,
         file=tree,
         asked=asked,
@@ -196,7 +199,7 @@ def _lacks_path(stderr: str) -> bool:
 
 def _said(stderr: str) -> str:
     """Return git's complaint on one line, with what to do where a clone is too shallow."""
-    text = " ".join(stderr.split()).removeprefix("fatal: ") or "git failed"
+    text = " ".join(stderr.split()).removeprefix("fatal: ").rstrip(".") or "git failed"
     if "invalid object name" in text or "bad revision" in text or "not a valid object" in text:
         return (
             f"{text}. See what there is with `git branch -a` and `git tag`; a shallow clone needs "
@@ -209,7 +212,9 @@ def _git(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     try:
         return git(folder, *words, timeout_s=_TIMEOUT_S)
     except (OSError, subprocess.SubprocessError) as error:
-        raise BaselineError(f"git cannot be asked for a baseline: {error}") from error
+        raise BaselineError(
+            f"git cannot be asked for a baseline: {error}. Or name one: --rag-baseline=PATH"
+        ) from error
 
 
 def _near(path: Path) -> str:

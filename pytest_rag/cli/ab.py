@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_rag.cli.children import CeilingError, Child
+    from pytest_rag.cli.terminal import Steps
     from pytest_rag.cli.worktrees import Repository
     from pytest_rag.records import Run
     from pytest_rag.sides import TwoSides
@@ -130,26 +131,30 @@ class _Trial:
         from pytest_rag.cli.terminal import steps
 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pytest-rag-")))
-        sides = (self.base, self.head)
-        with steps((plan.warmup + plan.rounds) * len(sides)) as bar:
+        with steps((plan.warmup + plan.rounds) * len(self.runs)) as bar:
             for number in range(1 - plan.warmup, plan.rounds + 1):
                 counts = f"round {number} of {plan.rounds}" if number > 0 else "warm-up"
-                took: list[str] = []
-                round_of = []
-                for child in sides:
-                    bar.begin(f"{counts}: {child.name}")
-                    started = perf_counter()
-                    try:
-                        round_of.append(child.run(folder / f"{number}-{len(took)}.jsonl"))
-                    except CeilingError as error:
-                        self._cut(error, plan)
-                        return
-                    took.append(f"{child.name} {perf_counter() - started:.1f} s")
-                    bar.end()
+                try:
+                    round_of = self._round(counts, folder / str(number), bar)
+                except CeilingError as error:
+                    self._cut(error, plan)
+                    return
                 if number > 0:
                     for runs, run in zip(self.runs, round_of, strict=True):
                         runs.append(run)
-                bar.tell(f"{counts}: {', '.join(took)}")
+
+    def _round(self, counts: str, folder: Path, bar: Steps) -> list[Run]:
+        """Run base, then head."""
+        folder.mkdir()
+        took, found = [], []
+        for child in (self.base, self.head):
+            bar.begin(f"{counts}: {child.name}")
+            started = perf_counter()
+            found.append(child.run(folder / f"{child.name}.jsonl"))
+            took.append(f"{child.name} {perf_counter() - started:.1f} s")
+            bar.end()
+        bar.tell(f"{counts}: {', '.join(took)}")
+        return found
 
     def _cut(self, error: CeilingError, plan: _Plan) -> None:
         """Let whole rounds stand where the ceiling ended the measuring.

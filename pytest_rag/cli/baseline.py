@@ -67,7 +67,7 @@ def _refuse_partial(run: Path, saved: Saved) -> None:
     broke = [r.case for r in saved.run.results if r.outcome in ("error", "not_run")]
     if saved.shard is not None:
         why = f"it is shard {saved.shard}; join the shards: pytest-rag merge"
-    elif saved.run.footer is None or saved.run.footer.get("cut_short"):
+    elif saved.cut_short:
         why = "it was cut short"
     elif broke:
         some = ", ".join(list(dict.fromkeys(broke))[:3])
@@ -176,7 +176,13 @@ def _files(name: str | None) -> Iterator[Path]:
 
     path = None if name is None else Path(name)
     if path is not None and path.is_file():
-        yield baselines.path_of(path.resolve()) if path.name.endswith(SUFFIXES) else path.resolve()
+        is_evalset = path.name.endswith(SUFFIXES)
+        if not is_evalset and path.suffix != ".json":
+            raise UsageError(
+                f"{name!r} is no baseline's file, nor an evalset's: those end in .json and "
+                f"{SUFFIXES[0]}. What a run measured: pytest-rag report RUN.jsonl"
+            )
+        yield baselines.path_of(path.resolve()) if is_evalset else path.resolve()
         return
     folder = path.resolve() if path is not None and path.is_dir() else find_root(Path.cwd())
     yield from map(baselines.path_of, evalset_files(folder))

@@ -52,7 +52,7 @@ class Execution:
 
     Args:
         config: Of the project.
-        judging: What results are held against.
+        judging: As the attribute.
         writer: Of the run record, or None.
         resumed: Results of an earlier run that are taken over, or None.
         warmup: How many cases of an evalset are asked once before all others; what comes of that
@@ -60,6 +60,7 @@ class Execution:
         budget: What the run may cost, or None.
 
     Attributes:
+        judging: What results are held against.
         held: What was decided of each evalset, once it is closed.
         said: What else there is to say once it is closed, for the terminal.
         ledger: Where the run's calls are kept and its costs are told.
@@ -78,7 +79,7 @@ class Execution:
         self.held: dict[str, Held] = {}
         self.ledger = RunLedger(config, None if writer is None else writer.head["run_id"])
         self._config = config
-        self._judging = judging
+        self.judging = judging
         self._declared = judging.declared
         self._min_pass: dict[tuple[str, str], int] = {}
         self._writer = writer
@@ -166,7 +167,7 @@ class Execution:
         """
         self._runner.cancel()
         try:
-            self.held = self._judging.hold(
+            self.held = self.judging.hold(
                 self._results.values(), self._facts, self._min_pass, ended=ended
             )
             return None if self._writer is None else self._close_record(self._writer, ended=ended)
@@ -238,6 +239,6 @@ class Execution:
         whole = len(seen) == sum(len(evalset.cases) for evalset in self._declared.values())
         writer.head["evalsets"] = self._facts
         writer.verdicts = {name: held.to_dict() for name, held in self.held.items()}
-        whole = whole and self._judging.shard is None
+        whole = whole and self.judging.shard is None
         written = writer.close(complete=ended and whole, cut_short=not ended)
         return told_of(writer, written)

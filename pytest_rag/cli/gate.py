@@ -50,7 +50,10 @@ def gate(
     tell(saved, summary, verbose=verbose)
     told = list(write_reports(reports, saved.view(summary, run), os.environ))
     say((text, "dim" if well else "bad") for text, well in told)
-    raise typer.Exit(exit_status(summary) or int(not all(well for _, well in told)))
+    if saved.cut_short:
+        say([(f"{run} was cut short, so it does not pass: run it again", "bad")])
+    bad = saved.cut_short or not all(well for _, well in told)
+    raise typer.Exit(exit_status(summary) or int(bad))
 
 
 def _unwritten(held: Held, run: Path) -> Held:

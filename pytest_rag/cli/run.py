@@ -12,6 +12,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_rag.baseline.source import Bars
     from pytest_rag.cli.children import Shared
     from pytest_rag.cli.execution import Execution
     from pytest_rag.config import Config
@@ -93,11 +94,8 @@ def run(
     ] = False,
 ) -> None:
     """Run evalsets and hold them to their limits."""
-    from pytest_rag import config
-    from pytest_rag.baseline.source import Bars
     from pytest_rag.cli.children import Shared
     from pytest_rag.cli.execution import Execution
-    from pytest_rag.cli.project import find_root
     from pytest_rag.cli.selection import load_all, narrow
     from pytest_rag.cli.verdict import Judging
     from pytest_rag.evaluation import need_judge
@@ -105,10 +103,8 @@ def run(
     from pytest_rag.resume import Resumed
 
     limit = amount(max_cost)
-    settings = config.load(find_root(Path.cwd()))
     shared = Shared.given()
-    settings = settings if shared is None else shared.applied(settings)
-    settings = settings.with_options(
+    settings = _settings(shared).with_options(
         concurrency=concurrency, mode=mode_of(mode), cache=cache_of(cache)
     )
     reports = parse_all(report or (), Path.cwd())
@@ -123,23 +119,43 @@ def run(
         _show_plan(chosen, out, settings)
         return
     need_pipelines(chosen)
-    bars = Bars(baseline, Path.cwd(), os.environ)
-    for evalset in chosen:
-        bars.of(evalset.path, evalset.name)
-    judging = Judging(declared=declared, bars=bars, update="all" if update else None, shard=shard)
+    judging = Judging(
+        declared=declared,
+        bars=_bars(baseline, chosen),
+        update="all" if update else None,
+        shard=shard,
+    )
     options: dict[str, Any] = {
         "concurrency": concurrency,
         "repeat": repeat,
         "mode": mode,
         "tags": tag,
         "cases": case,
+        **({} if shard is None else {"shard": shard}),
     }
-    if shard is not None:
-        options["shard"] = shard
     writer = _open(out, options, settings)
     budget = _budget(limit, shared, settings)
     execution = Execution(settings, judging, writer, resumed=resumed, warmup=warmup, budget=budget)
     raise typer.Exit(_run(chosen, execution, paths, reports))
+
+
+def _settings(shared: Shared | None) -> Config:
+    """Return the project's configuration, as the command has it that this run is a part of."""
+    from pytest_rag import config
+    from pytest_rag.cli.project import find_root
+
+    settings = config.load(find_root(Path.cwd()))
+    return settings if shared is None else shared.applied(settings)
+
+
+def _bars(baseline: str | None, evalsets: Sequence[EvalSet]) -> Bars:
+    """Return the bars, read before anything is asked: one that cannot be used costs nothing."""
+    from pytest_rag.baseline.source import Bars
+
+    bars = Bars(baseline, Path.cwd(), os.environ)
+    for evalset in evalsets:
+        bars.of(evalset.path, evalset.name)
+    return bars
 
 
 def cache_of(text: str | None) -> str | None:
@@ -281,7 +297,6 @@ def _run(
     from pytest_rag.cli.terminal import progress, say, width
     from pytest_rag.report.reporters import write_reports
     from pytest_rag.report.text import lines
-    from pytest_rag.verdict import write_all
 
     ended, record = False, None
     try:
@@ -298,10 +313,24 @@ def _run(
     say(execution.told_costs())
     if not ended:
         return _INTERRUPTED
-    say((text, "bold") for text in write_all(list(execution.held.values())))
+    accepted = _accept(execution)
     if not evalsets:  # a shard that no case fell to
         return 0
     told = list(write_reports(reports, execution.view(summary, record=record), os.environ))
     say((text, "dim" if well else "bad") for text, well in told)
-    bad = execution.stopped > 0 or not all(well for _, well in told)
+    bad = execution.stopped > 0 or not accepted or not all(well for _, well in told)
     return verdict.exit_status(summary) or int(bad)
+
+
+def _accept(execution: Execution) -> bool:
+    """Write baselines; False where one that was asked for could not be written."""
+    from pytest_rag.cli.terminal import say
+    from pytest_rag.errors import BaselineError
+    from pytest_rag.verdict import write_all
+
+    try:
+        say([(text, "bold") for text in write_all(list(execution.held.values()))])
+    except BaselineError as error:
+        say([(str(error), "bad")])
+        return execution.judging.update is None
+    return True

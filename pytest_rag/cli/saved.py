@@ -54,6 +54,12 @@ class Saved:
         shard: str | None = self.run.header.get("config", {}).get("shard")
         return shard
 
+    @property
+    def cut_short(self) -> bool:
+        """Whether the run was killed, interrupted or stopped by ``-x``."""
+        foot = self.run.footer
+        return foot is None or bool(foot.get("cut_short"))
+
     def results_of(self, name: str) -> list[Result]:
         """Return the results of an evalset."""
         return [result for result in self.run.results if result.evalset == name]
@@ -102,8 +108,6 @@ class Saved:
             declared = [case.id for case in evalset.cases]
         elif len(cases) == facts["cases"]:
             declared = list(cases)
-        foot = self.run.footer
-        cut_short = foot is None or bool(foot.get("cut_short"))
         whole = declared is not None and cases.keys() >= set(declared)
         gate, alpha = limits_of(facts.get("gate") or {})
         return Asked(
@@ -113,8 +117,8 @@ class Saved:
             alpha=alpha,
             declared=declared,
             min_pass={case: _needed(runs) for case, runs in cases.items()},
-            whole=whole and not cut_short and self.shard is None,
-            cut_short=cut_short,
+            whole=whole and not self.cut_short and self.shard is None,
+            cut_short=self.cut_short,
             size=facts["cases"],
             shard=self.shard,
             trust=trust,

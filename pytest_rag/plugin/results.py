@@ -293,8 +293,8 @@ class Collected:
 
         try:
             self._said.extend((text, "bold") for text in write_all(list(self._held.values())))
-        except OSError as error:
-            self._said.append((f"the baseline could not be written: {error}", "bad"))
+        except BaselineError as error:
+            self._said.append((str(error), "bad"))
             return self.settings.update is None
         return True
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_rag.checks import number
@@ -20,6 +21,7 @@ __all__ = ["evidence", "fall", "rank", "regression_lines", "seen_by"]
 _CASES = 5
 _IDS = 5
 _INSTEAD = 3
+_SIDES = {"regressed": "beyond ", "undecided": "beyond ", "possible": "within "}
 
 
 def regression_lines(held: Held, *, width: int = 80, verbose: bool = False) -> Iterator[Line]:
@@ -50,6 +52,8 @@ def _comparison(found: Comparison, width: int, *, verbose: bool, accepted: bool)
         yield from labelled("", "; ".join(filter(None, told)), width, "dim") if any(told) else ()
     yield from _lists(found, width)
     shown = found.changes if verbose else _telling(found)
+    if found.bad and _fates(found.changes) != _fates(shown):
+        yield from _lost(found, width)
     for change in shown:
         yield from _change(change, width)
     if found.moved > len(shown):
@@ -77,10 +81,11 @@ def evidence(each: MetricVerdict) -> str:
     """Return what a verdict rests on: pairs, p, or why there is none."""
     if each.reason is not None:
         return each.reason
-    moved = f"{each.worse} worse, {each.better} better"
+    moved = f"{count(each.worse, 'case')} worse, {each.better} better"
     chance = "" if each.p is None else f", p = {_p(each.p)}"
     needed = "" if each.needed is None else f"; {count(each.needed, 'case')} would decide"
-    return f"{moved}{chance}, max_drop {number(each.max_drop)}{needed}"
+    side = _SIDES.get(each.verdict, "")
+    return f"{moved}{chance}, {side}max_drop {number(each.max_drop)}{needed}"
 
 
 def _p(p: float) -> str:
@@ -135,9 +140,27 @@ def _telling(found: Comparison) -> Sequence[CaseChange]:
     return (fell or found.changes)[:_CASES]
 
 
+def _lost(found: Comparison, width: int) -> Iterator[Line]:
+    """Yield how many gold documents went missing, by the stage that lost them."""
+    fates = _fates(found.changes).most_common()
+    told = ", ".join(f"{n:,} {fate}" for fate, n in fates)
+    some = "" if found.moved == len(found.changes) else f", in {len(found.changes)} cases alone"
+    yield from labelled("gold lost", f"{told}{some}", width, "bold")
+
+
+def _fates(changes: Sequence[CaseChange]) -> Counter[str]:
+    """Count the gold documents that were retrieved and are not any more, by what became of them."""
+    return Counter(
+        gold.lost or "not retrieved"
+        for change in changes
+        for gold in change.gold.values()
+        if gold.before is not None and gold.now is None
+    )
+
+
 def _change(change: CaseChange, width: int) -> Iterator[Line]:
     head = "  ".join(
-        f"{name} {before:.3f} → {now:.3f}" for name, (before, now) in change.scores.items()
+        f"{name}\xa0{before:.3f}\xa0→\xa0{now:.3f}" for name, (before, now) in change.scores.items()
     )
     broke = "  hard break" if change.broke else ""
     yield from labelled("case", f"{change.case}{broke}", width, "bold")

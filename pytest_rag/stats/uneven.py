@@ -23,6 +23,7 @@ __all__ = ["Runs", "skew_test", "uneven_test"]
 
 _LUMP = 0.2  # share of cases with one value from which scores are no smooth ones
 _PARTS = 8  # a total of runs that is no whole number is told to an eighth
+_NEVER = 1e-20  # a chance too small to count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,20 +93,27 @@ def _lumps(base: Runs, head: Runs) -> bool:
 
 
 def _dealt(base: Runs, head: Runs, changes: Floats, tie: float, seed: int) -> float:
-    """Return the share of deals whose sum of changes is at most the one found."""
+    """Return the share of deals whose sum of changes is at most the one found.
+
+    It is exact where every case ran as often as every other on its side, else of random deals.
+    """
     import numpy as np
 
     even = base.counts == head.counts
+    low, high = _scale(base, head)
+    tables = list(_tables(base, head, ~even, low, high))
+    reached = changes.sum() + len(changes) * max(tie, 1e-12)
+    if len(tables) == 1 and not changes[even].any():
+        (only,) = tables
+        return min(1.0, float(only.chances[only.changes * (high - low) <= reached].sum()))
     rng = np.random.default_rng(seed)
     resamples = affordable(len(changes))
-    low, high = _scale(base, head)
     flips = changes[even & (changes != 0)]
     # To flip a set of signs takes twice its sum away.
     sums = flips.sum() - 2 * random_sums(flips, rng, resamples)
-    for hand in _hands(base, head, ~even, low, high):
-        sums += hand.deal(rng, resamples) * (high - low)
-    slack = len(changes) * max(tie, 1e-12)
-    hits = int(np.count_nonzero(sums <= changes.sum() + slack))
+    for table in tables:
+        sums += table.draw(rng, resamples) * (high - low)
+    hits = int(np.count_nonzero(sums <= reached))
     return (1 + hits) / (1 + resamples)
 
 
@@ -127,41 +135,76 @@ def _scale(base: Runs, head: Runs) -> tuple[float, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Hand:
-    """Cases of as many runs before and now, and as good ones.
+class _Table:
+    """All cases of as many runs before, and as many now.
 
     Attributes:
-        cases: How many.
-        falls: What a case falls by for each number of high runs that base may hold.
+        changes: Sums of their changes that deals can make.
         chances: Of each.
     """
 
-    cases: int
-    falls: Floats
+    changes: Floats
     chances: Floats
 
-    def deal(self, rng: Generator, resamples: int) -> Floats:
+    def draw(self, rng: Generator, resamples: int) -> Floats:
         """Return random sums of the cases' changes, shape ``(resamples,)``."""
-        drawn = rng.multinomial(self.cases, self.chances, size=resamples)
-        return -(drawn @ self.falls)
+        import numpy as np
+
+        rising = self.chances.cumsum()
+        places = rising.searchsorted(rng.random(resamples) * rising[-1], side="right")
+        return np.asarray(self.changes[places])
 
 
-def _hands(base: Runs, head: Runs, where: NDArray[Any], low: float, high: float) -> Iterator[_Hand]:
+def _tables(
+    base: Runs, head: Runs, where: NDArray[Any], low: float, high: float
+) -> Iterator[_Table]:
+    """Yield a table for each pair of counts: only how many high runs base holds in all matters."""
     import numpy as np
 
     totals = base.counts * (base.means - low) + head.counts * (head.means - low)
     parts = np.round(totals / (high - low) * _PARTS).astype(np.int64)
-    kinds, cases = np.unique(
-        np.stack([base.counts, head.counts, parts])[:, where], axis=1, return_counts=True
-    )
-    for (before, now, part), count in zip(kinds.T.tolist(), cases.tolist(), strict=True):
-        whole, rest = divmod(part, _PARTS)
-        chances = _hypergeometric(whole, before, now)
-        if rest:
-            more = _hypergeometric(whole + 1, before, now)
-            chances = chances + (more - chances) * (rest / _PARTS)
-        held = np.arange(before + 1) - part / _PARTS * before / (before + now)
-        yield _Hand(cases=count, falls=held * (1 / before + 1 / now), chances=chances)
+    columns = np.stack([base.counts, head.counts, parts])[:, where]
+    for before, now in np.unique(columns[:2], axis=1).T.tolist():
+        mine = (columns[0] == before) & (columns[1] == now)
+        kinds, cases = np.unique(columns[2][mine], return_counts=True)
+        first, chances = 0, np.ones(1)
+        for part, count in zip(kinds.tolist(), cases.tolist(), strict=True):
+            start, more = _times(_hand(part, before, now), count)
+            first, chances = _trimmed(first + start, np.convolve(chances, more))
+        held = first + np.arange(chances.size)
+        usual = float(kinds @ cases) / _PARTS * before / (before + now)
+        yield _Table(changes=(usual - held) * (1 / before + 1 / now), chances=chances)
+
+
+def _hand(part: int, before: int, now: int) -> Floats:
+    """Return the chances that base holds 0, 1, … high runs of a case; ``part`` are there in all."""
+    whole, rest = divmod(part, _PARTS)
+    chances = _hypergeometric(whole, before, now)
+    if rest:
+        more = _hypergeometric(whole + 1, before, now)
+        chances = chances + (more - chances) * (rest / _PARTS)
+    return chances
+
+
+def _times(chances: Floats, count: int) -> tuple[int, Floats]:
+    """Return the first likely sum of ``count`` such hands, and the chances from there on."""
+    import numpy as np
+
+    first, found = 0, np.ones(1)
+    start, power = _trimmed(0, chances)
+    while count:
+        if count % 2:
+            first, found = _trimmed(first + start, np.convolve(found, power))
+        count //= 2
+        if count:
+            start, power = _trimmed(2 * start, np.convolve(power, power))
+    return first, found
+
+
+def _trimmed(first: int, chances: Floats) -> tuple[int, Floats]:
+    """Return them without the ends that are next to impossible: they would cost most."""
+    likely = (chances > _NEVER).nonzero()[0]
+    return first + int(likely[0]), chances[likely[0] : likely[-1] + 1]
 
 
 def _hypergeometric(high: int, before: int, now: int) -> Floats:

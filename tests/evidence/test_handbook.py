@@ -43,7 +43,12 @@ def test_fewer_documents_turn_the_build_red_by_name(handbook, run_rag, pytester)
     run = run_rag({}, str(handbook), "--rag-out=run.jsonl")
     assert run.ret == 1
     run.stdout.fnmatch_lines(
-        ["*nDCG@10 *regressed*", "*core-time*", "*people/working-hours.md: rank 2*not retrieved*"]
+        [
+            "*nDCG@10 *regressed*",
+            "*gold lost *not retrieved*",
+            "*core-time*",
+            "*people/working-hours.md: rank 2*not retrieved*",
+        ]
     )
     found = verdict(pytester)
     lost = {doc for case in found["changes"] for doc, of in case["gold"].items() if not of["now"]}

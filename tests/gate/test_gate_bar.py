@@ -189,7 +189,7 @@ def test_a_file_in_the_tree_that_is_no_text_does_not_matter_to_a_commit(reposito
     assert "This change edits handbook.json" in squeezed(result)
 
 
-@pytest.mark.parametrize("ref", ["git:nowhere", "git:", "git:--output=x"])
+@pytest.mark.parametrize("ref", ["git:nowhere", "git:", "git:--output=x", "git:HEAD:x"])
 def test_an_unknown_ref(repository, ref):
     """Exit status 2 or a usage error, in one sentence; a ref is never an option of git's."""
     result = repository.pytest(f"--rag-baseline={ref}", "--rag-out=run.jsonl")
@@ -197,6 +197,16 @@ def test_an_unknown_ref(repository, ref):
     assert "git:" in squeezed(result)
     assert not (repository.path / "run.jsonl").exists()
     assert not (repository.path / "x").exists()
+
+
+def test_a_baseline_that_is_broken_at_its_commit(repository):
+    """It names the commit, and gives no advice that would mend the tree's own file."""
+    repository.baseline.write_text("[]")
+    repository.commit("Break it")
+    result = repository.pytest("--rag-baseline=git:HEAD")
+    assert result.ret == 2
+    assert "at HEAD is no baseline: it is no mapping" in squeezed(result)
+    assert "git checkout" not in squeezed(result)
 
 
 def test_a_ref_without_the_file(repository):

@@ -61,16 +61,23 @@ def test_update_accepts_and_takes_no_path_for_its_value(accepted):
 
 def test_an_update_that_cannot_be_written_is_red(accepted, monkeypatch):
     """Nobody commits a baseline that is not there, and says that it was accepted."""
-    from pytest_rag import baseline
+    from pytest_rag.baseline import file
 
     def full(*_: object) -> None:
-        raise OSError("No space left on device")
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(baseline, "write", full)
+    before = accepted.baseline.read_text()
+    monkeypatch.setattr(file, "write_atomically", full)
     accepted.settings(top_k=1)
-    result = accepted.pytest("--rag-update")
+    result = accepted.pytest("--rag-update", "--rag-out=run.jsonl")
     assert result.ret == 1
-    result.stdout.fnmatch_lines("*the baseline could not be written: No space left on device*")
+    said = "could not be written, so nothing changed: No space left on device"
+    result.stdout.fnmatch_lines(f"*{said}*")
+    for words, status in (("run . --update", 1), ("run .", 1), ("baseline accept run.jsonl", 2)):
+        done = accepted.cli(*words.split())
+        assert done.exit_code == status
+        assert (said in done.output) is (words != "run .")
+    assert accepted.baseline.read_text() == before
 
 
 def test_update_new_adds_cases_and_leaves_the_others(accepted):
@@ -248,6 +255,15 @@ SPOILT = {
     "newer": (lambda t: t.replace('"schema_version": 1', '"schema_version": 9'), "Upgrade"),
     "other": (lambda t: "[1, 2]\n", "is no baseline"),
     "nan": (lambda t: t.replace('"R@5": 1.0', '"R@5": NaN'), "is no baseline"),
+    "rank": (lambda t: t.replace('"ranks": {', '"ranks": {"x.md": "first", '), "'ranks' of case"),
+    "runs": (lambda t: t.replace('"runs": 1', '"runs": 0'), "passed 1 of 0 runs"),
+    "noise": (lambda t: t.replace('"noise": {', '"noise": {"R@5": "low"'), "'noise' is not"),
+    "key": (lambda t: t.replace('"noise": {', '"nose": {'), "'nose' is no part of it"),
+    "case": (
+        lambda t: json.dumps({**json.loads(t), "cases": {"rail": 7}}),
+        "of case 'rail' is no mapping",
+    ),
+    "huge": (lambda t: t.replace('"runs": 1', f'"runs": {10**30}'), "is no baseline"),
 }
 
 

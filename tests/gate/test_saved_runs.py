@@ -94,6 +94,8 @@ def test_runs_that_cannot_be_compared(runs):
     runs.write("empty.jsonl", head + "\n")
     assert runs.cli("compare", "a.jsonl", "empty.jsonl").exit_code == 2
     assert runs.cli("compare", "a.jsonl", "nowhere.jsonl").exit_code == 2
+    runs.write("both.jsonl", "".join((runs.path / n).read_text() for n in ("a.jsonl", "b.jsonl")))
+    assert "is a second header" in runs.cli("compare", "a.jsonl", "both.jsonl").output
 
 
 def test_it_runs_where_llama_index_is_not_installed(runs):
@@ -227,6 +229,16 @@ def test_gate_of_a_run_that_measured_nothing(project):
     assert project.cli("gate", "run.jsonl", "--baseline", "none").exit_code == 3
 
 
+def test_gate_of_a_run_that_was_cut_short(runs):
+    """What it measured is judged, but a run that was killed does not pass."""
+    lines = (runs.path / "a.jsonl").read_text().splitlines(keepends=True)
+    runs.write("torn.jsonl", "".join(lines[:3]))
+    done = runs.cli("gate", "torn.jsonl")
+    assert done.exit_code == 1
+    assert "was cut short" in done.output
+    assert "unchanged" in done.output
+
+
 def test_gate_with_the_wrong_evalset(runs):
     """It names what the record holds."""
     runs.write("handbok.rag.yaml", evalset())
@@ -306,3 +318,7 @@ def test_show(runs):
     assert wrong.exit_code == 2
     assert "Did you mean 'carry-over'?" in wrong.output
     assert "Did you mean 'handbook'?" in runs.cli("baseline", "show", "handbok").output
+    for file in ("app.py", "a.jsonl"):
+        other = runs.cli("baseline", "show", file)
+        assert other.exit_code == 2
+        assert "is no baseline's file" in other.output
