@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isfinite
@@ -19,7 +20,7 @@ from pytest_rag.report.regression import evidence, fall
 from pytest_rag.types import GateLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from pytest_rag.baseline import Baseline, Measured
     from pytest_rag.plugin.settings import Settings
@@ -74,12 +75,19 @@ class RagBaseline:
         mine = set(measured.baseline.cases)
         bar = self._settings.bars.of(self._file, self._file.name)
         base = None if bar.baseline is None else _of(bar.baseline, mine)
+        left_out = {} if bar.baseline is None else self._left_out(bar.baseline, values)
         if self._settings.update is not None:
-            self._accept(measured.baseline)
+            self._accept(measured.baseline, gone=left_out)
             return
         if base is None or not base.cases:
             self._first(measured.baseline, told=bar.told)
             return
+        if left_out:
+            warnings.warn(
+                f"no longer among the figures, and accepted in {bar.told}: "
+                f"{', '.join(left_out.values())}; {self._how()}",
+                stacklevel=2,
+            )
         limits = [GateLimit(metric=name, max_drop=max_drop) for name in values]
         base = replace(base, deterministic=measured.baseline.deterministic)
         found = compare(base, measured, limits, alpha=alpha)
@@ -87,6 +95,23 @@ class RagBaseline:
         if bad:
             lines = [f"{each.metric}: {fall(each)}; {evidence(each)}" for each in bad]
             raise AssertionError("\n".join([*lines, f"against {bar.told}; {self._how()}"]))
+
+    def _left_out(self, accepted: Baseline, values: Values) -> dict[str, str]:
+        """Return what to say of cases with an accepted score that have none now, by their id."""
+        head = f"{self._test}::"
+        own = [(at, case) for at, case in enumerate(accepted.cases) if case.startswith(head)]
+        return {
+            case: f"{metric} of {case.removeprefix(head)}"
+            for metric, given in values.items()
+            if isinstance(given, Mapping) and metric in accepted.scores
+            for at, case in own
+            if isfinite(accepted.scores[metric][at]) and case.removeprefix(head) not in given
+        }
+
+    @property
+    def _test(self) -> str:
+        name: str = self._item.nodeid.partition("::")[2]
+        return name
 
     def _how(self) -> str:
         return f"to accept it: pytest {self._item.nodeid!r} --rag-update"
@@ -102,12 +127,11 @@ class RagBaseline:
 
     def _results(self, values: Values) -> Iterator[Result]:
         """Yield a result for every case; the test itself is the case of a plain number."""
-        test = self._item.nodeid.partition("::")[2]
         scores: dict[str, dict[str, Any]] = {}
         for metric, value in values.items():
             by_case = value if isinstance(value, Mapping) else {None: value}
             for case, number in by_case.items():
-                known = test if case is None else f"{test}::{case}"
+                known = self._test if case is None else f"{self._test}::{case}"
                 scores.setdefault(known, {})[metric] = _score(metric, number)
         for known, of in scores.items():
             yield Result(evalset=self._file.name, case=known, outcome="passed", query="", scores=of)
@@ -124,9 +148,10 @@ class RagBaseline:
             )
         self._accept(new)
 
-    def _accept(self, new: Baseline) -> None:
+    def _accept(self, new: Baseline, gone: Iterable[str] = ()) -> None:
         path = baselines.path_of(self._file)
-        message = json.dumps({"file": str(path), "text": baselines.text_of(new)})
+        told = {"file": str(path), "text": baselines.text_of(new), "gone": list(gone)}
+        message = json.dumps(told)
         self._item.stash.setdefault(ACCEPTED, []).append(message)
 
 
@@ -144,6 +169,7 @@ def _score(metric: str, value: Any) -> dict[str, Any]:
 class _New:
     file: Path
     baseline: Baseline
+    gone: Sequence[str]
 
 
 def write_accepted(messages: Iterable[str], update: Update | None) -> list[str]:
@@ -157,7 +183,10 @@ def write_accepted(messages: Iterable[str], update: Update | None) -> list[str]:
         BaselineError: if a file that is there cannot be used; nothing is then written.
     """
     told = (json.loads(message) for message in messages)
-    news = [_New(Path(each["file"]), baselines.parse(each["text"], each["file"])) for each in told]
+    news = [
+        _New(Path(each["file"]), baselines.parse(each["text"], each["file"]), each["gone"])
+        for each in told
+    ]
     files: dict[Path, Baseline | None] = {}
     first = set()
     for new in sorted(news, key=lambda each: (each.file, list(each.baseline.cases))):
@@ -166,9 +195,21 @@ def write_accepted(messages: Iterable[str], update: Update | None) -> list[str]:
             first |= {new.file} if files[new.file] is None else set()
         old = files[new.file]
         files[new.file] = baselines.accept(old, new.baseline, only_new=update == "new", whole=False)
+    if update != "new":
+        for file, baseline in files.items():
+            files[file] = _without_gone(baseline, [new for new in news if new.file == file])
     said = []
     for file, baseline in files.items():
         if baseline is not None and baselines.write(file, baseline):
             verb = "written" if file in first else "updated"
             said.append(f"baseline {verb}: {file}. Review it and commit it.")
     return said
+
+
+def _without_gone(baseline: Baseline | None, news: Sequence[_New]) -> Baseline | None:
+    """Return a baseline without the cases that tests gave no score any more."""
+    gone = {case for new in news for case in new.gone}
+    gone -= {case for new in news for case in new.baseline.cases}
+    if baseline is None or not gone:
+        return baseline
+    return baseline.take([at for at, case in enumerate(baseline.cases) if case not in gone])

@@ -58,6 +58,18 @@ def test_scores_by_case_need_evidence(figures, fell, status):
     assert found.ret == status
 
 
+def test_a_case_that_is_left_out_is_told(figures):
+    """It may be the one that fails; who accepts it hears no more of it."""
+    figures({"my": {"a": 0.5, "b": 0.9}})
+    found = figures({"my": {"b": 0.9}}, "-Wdefault")
+    found.assert_outcomes(passed=1, warnings=1)
+    found.stdout.fnmatch_lines(
+        "*no longer among the figures, and accepted in *test_index.py.json: my of a;*"
+    )
+    assert figures({"my": {"b": 0.9}}, "--rag-update").ret == 0
+    figures({"my": {"b": 0.9}}, "-Wdefault").assert_outcomes(passed=1, warnings=0)
+
+
 def test_workers_write_what_one_process_writes(figures, pytester):
     """Byte for byte."""
     values = {"coverage": 0.5, "my": {"b": 1.0, "a": 0.25}}
