@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_rag import metrics
 from pytest_rag.checks import check, forbidden
-from pytest_rag.errors import BudgetError, RagError, explained, message_of
+from pytest_rag.errors import BudgetError, MissingExtraError, RagError, explained, message_of
 from pytest_rag.fate import lost_by
 from pytest_rag.metrics.used import about_tokens, used_tokens
 from pytest_rag.observe import Attempt, bill
@@ -205,7 +205,9 @@ def _used(attempt: Attempt | None, config: Config, judged: Sequence[Call]) -> di
 
 def _traceback(error: BaseException) -> str:
     """Return the user's part of a traceback: nothing where the error is our own finding."""
-    if isinstance(error, RagError) and error.__cause__ is None:
+    if isinstance(error, RagError) and (
+        error.__cause__ is None or isinstance(error, MissingExtraError)
+    ):
         return ""
     frames = error.__traceback__
     while frames is not None and "pytest_rag" in frames.tb_frame.f_globals.get("__name__", ""):

@@ -128,6 +128,20 @@ def test_the_message_says_what_to_type(extra, module, use, tmp_path, monkeypatch
     _forget()
 
 
+def test_cases_show_no_traceback_of_it(tmp_path, monkeypatch):
+    """The command to type is all there is to be said."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/a.md").write_text("# A\n\nText.\n")
+    cases = "pipeline: {local: {corpus: docs}}\ncases:\n  - {id: a, query: What?}\n"
+    (tmp_path / "a.rag.yaml").write_text(cases)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "llama_index.retrievers.bm25", None)
+    done = CliRunner().invoke(app, ["run", "a.rag.yaml"])
+    assert done.exit_code == 3
+    assert "pip install 'pytest-rag[demo]'" in done.output
+    assert "Traceback" not in done.output
+
+
 def _forget():
     """Forget what was found while the package was, or was not, there."""
     from pytest_rag.metrics import ragas
