@@ -18,6 +18,7 @@ from pydantic_core import from_json
 from pytest_rag.buildings import Building
 from pytest_rag.errors import RecordError
 from pytest_rag.git import git
+from pytest_rag.recordshape import fault
 from pytest_rag.redact import redact
 from pytest_rag.types import OUTCOMES
 
@@ -311,6 +312,9 @@ def _result(path: Path, number: int, line: Mapping[str, Any]) -> Result:
     missing = _REQUIRED - line.keys()
     if missing:
         raise RecordError(f"{path}:{number}: a result without {', '.join(sorted(missing))}.")
+    wrong = fault(line)
+    if wrong is not None:
+        raise RecordError(f"{path}:{number}: {wrong}.")
     return Result.from_dict(line)
 
 

@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # From the ground up: a part imports from its own layer and those below it.
 LAYERS = (
-    {"errors", "types", "trust", "rates", "extras", "sentences", "files", "git"},
+    {"errors", "types", "trust", "rates", "extras", "sentences", "files", "git", "recordshape"},
     {"registry", "intervals", "vectors"},
     {"metrics", "stats", "redact", "zones"},
     {"calibration"},

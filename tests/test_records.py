@@ -294,6 +294,31 @@ def test_a_line_broken_in_the_middle_is_refused(tmp_path, line, message):
         records.read(path)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("self_ms", {"llm": "x"}, "'self_ms.llm' is 'x': input should be a valid number"),
+        ("latency_ms", "5", "'latency_ms' is '5': input should be a valid number"),
+        ("spans", [[1]], r"'spans.0' is \[1\]: list should have at least 5 items"),
+        ("scores", {"R@5": 1.0}, "'scores.R@5' is 1.0: input should be a valid dictionary"),
+        ("retrieved", [{"rank": 1}], "'retrieved.0.id' is .*: field required"),
+        ("checks", [{"metric": "R@5"}], "'checks.0.passed' is .*: field required"),
+        ("repeat", True, "'repeat' is True: input should be a valid integer"),
+        ("error", "boom", "'error' is 'boom': input should be a valid dictionary"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_refused(tmp_path, key, value, message):
+    """Somebody edited it; the line, the key and what is wrong are told, also of a stream."""
+    path = written(tmp_path / "run.jsonl", result("a"), result("b"))
+    lines = path.read_text().splitlines()
+    lines[2] = json.dumps(json.loads(lines[2]) | {key: value})
+    path.write_text("\n".join(lines) + "\n")
+    with pytest.raises(RecordError, match=f"run.jsonl:3: {message}"):
+        records.read(path)
+    with pytest.raises(RecordError, match=f"run.jsonl:3: {message}"):
+        list(records.stream(path, "e")[1])
+
+
 def test_a_newer_record_is_refused(tmp_path):
     """Whatever else it holds; the message says what to type."""
     path = tmp_path / "run.jsonl"
