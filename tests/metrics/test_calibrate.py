@@ -13,6 +13,7 @@ from judges import KEY, JudgeServer, trusted
 from typer.testing import CliRunner
 
 from pytest_rag.cli import app
+from pytest_rag.metrics import METRICS
 from pytest_rag.metrics.rubric import RubricMetric
 
 CONFIG = """
@@ -185,8 +186,9 @@ def test_grades_are_ranked(project, judge):
     assert {"kappa", "threshold", "auc"}.isdisjoint(told)
 
 
-def test_less_may_be_better(project):
+def test_less_may_be_better(project, monkeypatch):
     """A function of one's own, by its import path; its threshold is a ceiling."""
+    monkeypatch.setattr(METRICS, "_objects", dict(METRICS._objects))
     own = """
         import pytest_rag
 
