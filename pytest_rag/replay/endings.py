@@ -7,20 +7,19 @@ decoder is listened to for the server's last word.
 from __future__ import annotations
 
 import functools
-import sys
-import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.replay.ears import Ears
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-__all__ = ["Ending", "reading", "unwatch", "watch"]
+__all__ = ["EARS", "Ending", "reading"]
 
 _LAST_WORD = "[DONE]"
-_METHOD = "_iter_events"
 
 
 @dataclass(slots=True)
@@ -42,8 +41,6 @@ class Ending:
 
 
 _current: ContextVar[Ending | None] = ContextVar("pytest_rag_ending", default=None)
-_watched: list[tuple[type, Any]] = []
-_lock = threading.Lock()
 
 
 @contextmanager
@@ -54,28 +51,6 @@ def reading(ending: Ending) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
-
-
-def watch() -> None:
-    """Listen to the client's decoder, once it is imported and where it has one we know."""
-    client = sys.modules.get("openai")
-    if client is None or _watched:
-        return
-    with _lock:
-        for name, wrap in (("Stream", _listening), ("AsyncStream", _alistening)):
-            cls = getattr(client, name, None)
-            original = None if cls is None else vars(cls).get(_METHOD)
-            if cls is not None and original is not None and not hasattr(original, "__wrapped__"):
-                _watched.append((cls, original))
-                setattr(cls, _METHOD, wrap(original))
-
-
-def unwatch() -> None:
-    """Leave the decoder as it was."""
-    with _lock:
-        while _watched:
-            cls, original = _watched.pop()
-            setattr(cls, _METHOD, original)
 
 
 def _listening(original: Any) -> Any:
@@ -100,3 +75,6 @@ def _alistening(original: Any) -> Any:
             yield event
 
     return events
+
+
+EARS = Ears("openai", "_iter_events", {"Stream": _listening, "AsyncStream": _alistening})

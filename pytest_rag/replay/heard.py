@@ -7,58 +7,31 @@ their requests with, are listened to.
 from __future__ import annotations
 
 import functools
-import sys
-import threading
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from pytest_rag.replay.ears import Ears
 from pytest_rag.trace import usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["hearing", "unwatch", "watch"]
-
-_METHOD = "send"
+__all__ = ["EARS", "hearing"]
 
 _current: ContextVar[list[Any] | None] = ContextVar("pytest_rag_heard_answers", default=None)
-_watched: list[tuple[type, Any]] = []
-_lock = threading.Lock()
 
 
 @contextmanager
 def hearing(answers: list[Any]) -> Iterator[None]:
     """Let answers that come inside and tell their tokens be added to a list, as JSON values."""
-    watch()
+    EARS.watch()
     token = _current.set(answers)
     try:
         yield
     finally:
         _current.reset(token)
-
-
-def watch() -> None:
-    """Listen to HTTPX, once it is imported."""
-    httpx = sys.modules.get("httpx")
-    if httpx is None or _watched:
-        return
-    with _lock:
-        for name, wrap in (("Client", _listening), ("AsyncClient", _alistening)):
-            cls = getattr(httpx, name)
-            original = vars(cls)[_METHOD]
-            if not hasattr(original, "__wrapped__"):
-                _watched.append((cls, original))
-                setattr(cls, _METHOD, wrap(original))
-
-
-def unwatch() -> None:
-    """Leave HTTPX as it was."""
-    with _lock:
-        while _watched:
-            cls, original = _watched.pop()
-            setattr(cls, _METHOD, original)
 
 
 def _listening(original: Any) -> Any:
@@ -91,3 +64,6 @@ def _hear(response: Any, options: dict[str, Any]) -> None:
         return
     if usage.of_response(SimpleNamespace(raw=told)).input_tokens is not None:
         answers.append(told)
+
+
+EARS = Ears("httpx", "send", {"Client": _listening, "AsyncClient": _alistening})

@@ -59,8 +59,8 @@ class _Hooks:
         with self._lock:
             self._users -= 1
             if self._users == 0:
-                endings.unwatch()
-                heard.unwatch()
+                endings.EARS.unwatch()
+                heard.EARS.unwatch()
                 while self._replaced:
                     cls, name, original = self._replaced.pop()
                     if original is None:

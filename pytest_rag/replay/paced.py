@@ -119,7 +119,7 @@ def paced_stream(original: Any) -> Any:
 def _flow(turn: Turn, stream: Iterator[Any], ask: Callable[[], Any]) -> Iterator[Any]:
     piece: Any
     heard = _Heard()
-    endings.watch()
+    endings.EARS.watch()
     try:
         while True:
             try:
@@ -167,7 +167,7 @@ async def _aflow(
 ) -> AsyncIterator[Any]:
     piece: Any
     heard = _Heard()
-    endings.watch()
+    endings.EARS.watch()
     try:
         while True:
             try:
